@@ -1,0 +1,66 @@
+# The one entry point, for people and for CI. Needs Python 3.11 to 3.13 and make; `make help` lists the targets.
+
+PYTHON ?= python3
+PORT ?= 3000
+TESTS ?= monitoring_pipeline_tests
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+DEMO := $(CURDIR)/.monitoring/demo
+# A process started in the background by a script ignores INT and TERM, and Dagster hands that on to its children.
+SIGNALS := $(shell env --default-signal=INT,TERM true 2>/dev/null && echo env --default-signal=INT,TERM)
+
+# Nothing here reports home.
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo ui test lint check fix bench lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create .venv and install the package with everything it is developed with
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "found Python %d.%d, need 3.11 to 3.13: make PYTHON=python3.11 ..." % v)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP) ## train, serve, watch and retrain a model on 18 days of real flights
+	$(BIN)/monitoring-pipeline demo
+
+ui: $(STAMP) ## open what the demo did in the Dagster UI at localhost:3000 (PORT=... for another port)
+	@test -d $(DEMO)/dagster || { echo "make ui: there is no $(DEMO)/dagster yet. Run make demo first."; exit 1; }
+	@echo "Dagster UI: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	@MONITORING_HOME=$(DEMO) DAGSTER_HOME=$(DEMO)/dagster exec $(SIGNALS) $(BIN)/dg dev -h 127.0.0.1 -p $(PORT)
+
+test: $(STAMP) ## run the tests (TESTS=path for some of them); those without their server binary skip and name it
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+
+lint: $(STAMP) ## everything that reads the code without running it
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/monitoring-pipeline check-config monitors/*.yaml
+
+check: lint test ## lint, then test: what CI runs
+
+fix: $(STAMP) ## mend and format what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure every claim about speed; one table per file of benchmarks/
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+lock: ## resolve the dependencies again into constraints.txt; needs uv
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --no-header --no-annotate -o constraints.txt
+
+clean: ## remove everything made here, the environment included
+	rm -rf .venv .monitoring .dagster_home .tmp_dagster_home_* mlruns mlartifacts mlflow.db dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

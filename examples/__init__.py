@@ -1,0 +1,1 @@
+"""Worked examples: public data, a training script, and a replay of what was served."""

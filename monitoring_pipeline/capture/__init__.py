@@ -1,0 +1,1 @@
+"""What was served, and what came true: windows, the prediction log, labels, samples."""

@@ -1,0 +1,282 @@
+"""The command line `monitoring-pipeline`.
+
+    demo           the whole loop on real flights
+    check-config   every mistake in the monitors' YAML files, or what they amount to
+    migrate        bring the state database up to date
+    compare        drift of two Parquet files
+    evaluate       every hour's signals, verdicts and rules from Parquet files
+
+Add a command here when a person wants it without Dagster; keep what it does out, in the stage it belongs to. A command
+imports what it needs when it runs: comparing two files must not wait for an orchestrator to load.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, TableError
+
+if TYPE_CHECKING:
+    from monitoring_pipeline.describe.columns import ColumnKind
+    from monitoring_pipeline.settings.deployment import Deployment
+    from monitoring_pipeline.settings.monitor import Monitor
+    from monitoring_pipeline.workflow.offline import Evaluation
+
+app = typer.Typer(
+    help="Watch machine-learning models in production.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+REACHED = 1
+"""Exit code when what was found is as bad as --fail-on says."""
+
+WRONG = 2
+"""Exit code when something given is wrong; the message says what to do."""
+
+FILE_WIDTH = 160
+"""Columns of a table that is not printed to a terminal."""
+
+
+class Format(StrEnum):
+    """How `compare` answers: to a person or to a program."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class FailOn(StrEnum):
+    """The level from which a command exits with 1."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Report what the user can put right as a message, without a traceback, and exit with 2."""
+    try:
+        yield
+    except MonitoringError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'the system'}: {error.strerror or error}. Check the path and its permissions."
+    else:
+        return
+    from monitoring_pipeline.publish.comparison_table import printable
+
+    for line in message.splitlines():
+        typer.echo(printable(line.expandtabs()), err=True)
+    raise typer.Exit(WRONG)
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path(".monitoring/demo"),
+    step: Annotated[str, typer.Option(help="Hours replayed between two rounds of the sensors.")] = "6h",
+) -> None:
+    """Train, serve, watch and retrain a model on real flights, in a clone of the repository."""
+    with plain_errors():
+        where = Path("examples/flight_delays/demo.py")
+        if not where.is_file():
+            raise MonitoringError(f"demo: {Path.cwd()} has no {where}. Run it in a clone of the repository.")
+        from monitoring_pipeline.capture.windows import window_length
+
+        try:
+            window_length(step)
+        except ValueError as error:
+            raise SettingsError([Problem("command line", None, "--step", f"{error}.", "")]) from error
+        sys.path.insert(0, str(Path.cwd()))
+        code = import_module("examples.flight_delays.demo").run_demo(home, step=step)
+    raise typer.Exit(code)
+
+
+@app.command()
+def check_config(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="YAML files or folders of them; MONITORING_MONITORS if none is given.")
+    ] = None,
+) -> None:
+    """Name every mistake in the monitors' settings with its file and line, or list what they say."""
+    from monitoring_pipeline.settings.load import load_files, monitor_files
+
+    with plain_errors():
+        given = paths or [_deployment().monitors_directory]
+        nested = [monitor_files(path) if path.is_dir() else [path] for path in given]
+        files = list(dict.fromkeys(file for some in nested for file in some))
+        for file, monitor in zip(files, load_files(files), strict=True):
+            typer.echo("\n".join(_described(file, monitor)))
+
+
+def _described(file: Path, monitor: "Monitor") -> Iterator[str]:
+    rules, policy, routing = monitor.alert_rules(), monitor.trigger_policy(), monitor.routing()
+    yield f"{monitor.model} ({file}): {len(monitor.features.kinds())} features, windows {', '.join(monitor.windows)}"
+    for rule in rules:
+        yield f"  rule {rule.name}: {rule.severity} after {rule.for_} in a row, resolved after {rule.resolve_after}"
+    if not rules:
+        yield "  no rules: nothing alerts"
+    names = ", ".join(trigger.name for trigger in policy.triggers)
+    action = monitor.retraining.trainer or "only recorded, no trainer is named"
+    yield f"  retraining when {policy.clauses_needed} of {len(policy.triggers)} hold ({names}): {action}"
+    for severity in ("warning", "critical"):
+        yield f"  {severity}: {', '.join(routing.channels_for(severity)) or 'no channel'}"
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the state database (MONITORING_DATABASE_URL) up to date."""
+    from sqlalchemy.exc import ArgumentError
+
+    from monitoring_pipeline.settings.deployment import without_password
+    from monitoring_pipeline.stores.database import StateDatabase
+
+    with plain_errors():
+        url = _deployment().database_url
+        try:
+            database = StateDatabase(url)
+        except (ArgumentError, ImportError) as error:
+            fix = "Write sqlite:///<file> or postgresql://<user>@<host>/<database>."
+            found = f"{without_password(url)!r} cannot be used."
+            raise SettingsError([Problem("environment", None, "MONITORING_DATABASE_URL", found, fix)]) from error
+        try:
+            database.migrate()
+            typer.echo(f"{without_password(url)} is at {database.revision()}")
+        finally:
+            database.close()
+
+
+@app.command()
+def compare(
+    reference: Annotated[Path, typer.Argument(help="Parquet file of how it should be.", metavar="REFERENCE")],
+    current: Annotated[Path, typer.Argument(help="Parquet file of how it is.", metavar="CURRENT")],
+    columns: Annotated[str, typer.Option(help="Columns to compare, a,b,c; all if none is named.")] = "",
+    kinds: Annotated[str, typer.Option(help="Kinds the types do not tell: zip=categorical,code=numeric.")] = "",
+    time: Annotated[str, typer.Option(help="Column of time; with it the reference calibrates thresholds.")] = "",
+    min_rows: Annotated[int, typer.Option(min=1, help="Rows both tables need.")] = 1000,
+    bins: Annotated[int, typer.Option(min=2, max=100, help="Bins of the population stability index.")] = 10,
+    format_: Annotated[Format, typer.Option("--format", help="For a person or for a program.")] = Format.TABLE,
+    fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when a column is this bad.")] = None,
+) -> None:
+    """Say which columns of one table have drifted from another, by how much, and what moved."""
+    from monitoring_pipeline.judge.comparison import ComparisonPolicy, compare_tables
+    from monitoring_pipeline.judge.verdicts import Level
+    from monitoring_pipeline.notify.incidents import json_ready
+    from monitoring_pipeline.stores.files import read_parquet
+
+    with plain_errors():
+        comparison = compare_tables(
+            read_parquet(reference),
+            read_parquet(current),
+            ComparisonPolicy(min_rows, bins),
+            columns=[name.strip() for name in columns.split(",")] if columns else None,
+            kinds=_kinds(kinds),
+            time=time or None,
+        )
+    if format_ is Format.JSON:
+        typer.echo(json.dumps(json_ready(comparison.to_json()), indent=2, allow_nan=False))
+    else:
+        from rich.console import Console
+
+        from monitoring_pipeline.publish.comparison_table import comparison_table, printable
+
+        console = Console()
+        console.width = console.width if console.is_terminal else FILE_WIDTH
+        for sentence in filter(None, (comparison.conclusion(), comparison.note)):
+            console.print(printable(sentence), markup=False, highlight=False)
+        console.print(comparison_table(comparison))
+    if fail_on is None:
+        return
+    unknown = sum(entry.verdict is Level.UNKNOWN for entry in comparison.columns)
+    if any(entry.verdict.rank >= Level(fail_on).rank for entry in comparison.columns):
+        raise typer.Exit(REACHED)
+    if unknown:
+        typer.echo(f"--fail-on {fail_on}: {unknown} of {len(comparison.columns)} columns are not known", err=True)
+
+
+def _kinds(text: str) -> "dict[str, ColumnKind]":
+    from monitoring_pipeline.describe.columns import ColumnKind
+
+    kinds = {}
+    for part in filter(None, text.split(",")):
+        name, _, kind = part.rpartition("=")
+        if not name or kind.strip() not in set(ColumnKind):
+            choices = ", ".join(ColumnKind)
+            raise TableError(f"--kinds: {part!r} is not a column and its kind. Write <column>=<kind>, with {choices}.")
+        kinds[name.strip()] = ColumnKind(kind.strip())
+    return kinds
+
+
+@app.command()
+def evaluate(
+    monitor: Annotated[Path, typer.Option(help="YAML file of the monitored model.")],
+    reference: Annotated[Path, typer.Option(help="Parquet file with the rows the model was validated on.")],
+    predictions: Annotated[Path, typer.Option(help="Parquet file with the prediction log.")],
+    output: Annotated[Path, typer.Option(help="Folder for signals, verdicts and rules.")],
+    labels: Annotated[Path | None, typer.Option(help="Parquet file with the label log.")] = None,
+    fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when a rule this severe fires.")] = None,
+) -> None:
+    """Evaluate every hour of a prediction log and write all signals, verdicts and rules."""
+    from monitoring_pipeline.judge.rules import RuleState
+    from monitoring_pipeline.judge.verdicts import Level
+    from monitoring_pipeline.settings.load import load_monitor
+    from monitoring_pipeline.stores.evaluations import write_evaluation
+    from monitoring_pipeline.stores.files import read_parquet
+    from monitoring_pipeline.workflow.offline import evaluate_tables
+
+    with plain_errors():
+        evaluation = evaluate_tables(
+            load_monitor(monitor),
+            read_parquet(reference),
+            read_parquet(predictions),
+            read_parquet(labels) if labels else None,
+            computed_at=datetime.now(UTC),  # noqa: TID251 - dates the reference in memory; no file holds it
+        )
+        paths = write_evaluation(output, evaluation.signals, evaluation.verdicts, evaluation.rules)
+    typer.echo("\n".join(_account(evaluation)))
+    typer.echo(f"written: {', '.join(map(str, paths))}")
+    firing = [outcome for outcome in evaluation.rules if outcome.state is RuleState.FIRING]
+    if fail_on is not None and any(outcome.severity.rank >= Level(fail_on).rank for outcome in firing):
+        raise typer.Exit(REACHED)
+
+
+def _account(evaluation: "Evaluation") -> Iterator[str]:
+    from monitoring_pipeline.judge.rules import RuleState
+    from monitoring_pipeline.judge.verdicts import Level
+
+    first, last, rows = evaluation.hours[0], evaluation.hours[-1], evaluation.rows
+    yield f"{len(evaluation.hours)} hours, {first:%Y-%m-%d %H}Z to {last:%Y-%m-%d %H}Z, {rows:,} predictions"
+    if evaluation.labelled is None:
+        yield "no labels given: performance is not evaluated"
+    else:
+        yield f"{evaluation.labelled:,} of the predictions have labels"
+    counts = {level: sum(verdict.level is level for verdict in evaluation.verdicts) for level in Level}
+    graded = ", ".join(f"{count:,} {level}" for level, count in counts.items())
+    yield f"{len(evaluation.signals):,} signals: {graded}"
+    fired: dict[str, list[datetime]] = {}
+    for outcome in evaluation.rules:
+        if outcome.state is RuleState.FIRING:
+            fired.setdefault(f"{outcome.rule} ({outcome.severity})", []).append(outcome.hour)
+    for rule, hours in fired.items():
+        yield f"rule {rule} fired in {len(hours)} hours, {min(hours):%Y-%m-%d %H}Z to {max(hours):%Y-%m-%d %H}Z"
+    if not fired:
+        yield "no rule fired"
+
+
+def _deployment() -> "Deployment":
+    from monitoring_pipeline.settings.deployment import Deployment
+
+    return Deployment.from_environment(os.environ, root=Path())  # noqa: TID251 - a command line reads its environment
+
+
+if __name__ == "__main__":
+    app()

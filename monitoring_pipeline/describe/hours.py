@@ -1,0 +1,105 @@
+"""Prediction logs described hour by hour and version by version.
+
+Add what turns the rows of several hours into hourly records here. Keep stores and windows longer than an hour out.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from monitoring_pipeline.capture.predictions import UNVERSIONED, LogColumns
+from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.outcomes import OutcomeProfile
+from monitoring_pipeline.describe.profiles import HourlyProfiles, Profile, rows_by_hour, rows_by_version
+from monitoring_pipeline.describe.references import Reference
+
+
+def profile_hours(
+    rows: pa.Table, references: Mapping[str, Reference], hours: Sequence[datetime], columns: LogColumns
+) -> dict[datetime, list[Profile]]:
+    """Return the profiles of every hour, one per version that served in it; an hour without rows has none.
+
+    `rows` must be prepared (`capture.predictions.prepare_predictions`). A version without a reference has no bins:
+    its rows are counted, its columns are not described.
+    """
+    parts = rows_by_hour(rows, time=columns.predicted_at)
+    described = {}
+    for hour in hours:
+        versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
+        described[hour] = [
+            Profile.of(part, version, references[version].specs if version in references else {})
+            for version, part in versions.items()
+        ]
+    return described
+
+
+def outcome_hours(
+    joined: pa.Table, hours: Sequence[datetime], columns: LogColumns
+) -> dict[datetime, dict[str, OutcomeProfile]]:
+    """Return the outcome profiles of every hour by version, from predictions joined to their labels."""
+    parts = rows_by_hour(joined, time=columns.predicted_at)
+    described: dict[datetime, dict[str, OutcomeProfile]] = {}
+    for hour in hours:
+        versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
+        described[hour] = {
+            version: OutcomeProfile.of(part, score=columns.score, prediction=columns.prediction)
+            for version, part in versions.items()
+        }
+    return described
+
+
+def profiles_of_version(profiles: Mapping[datetime, Sequence[Profile]], reference: Reference) -> HourlyProfiles:
+    """Return one version's profile of every described hour, empty where it did not serve.
+
+    An hour it served before it had a reference is left out: its rows were counted, but not described.
+    """
+    empty = Profile.empty(reference.version, reference.specs)
+    described = {}
+    for hour, entries in profiles.items():
+        own = next((profile for profile in entries if profile.version == reference.version), empty)
+        if own.columns:
+            described[hour] = own
+    return described
+
+
+def hours_before_first(
+    served: Mapping[datetime, int], traffic: Mapping[datetime, int], *, start: datetime, end: datetime
+) -> int:
+    """Return how many hours of [start, end) had traffic before the version that `served` counts answered any of it.
+
+    A week that holds half a day of a new version must not be compared as if it were a week. Only hours of the window
+    itself are looked at, so that an hour gives the same signals in whatever range it is computed.
+    """
+    passed = 0
+    while start < end and not served.get(start, 0):
+        passed += traffic.get(start, 0) > 0
+        start += HOUR
+    return passed
+
+
+def hours_by_version(
+    served: Mapping[datetime, Mapping[str, int]], hours: Sequence[datetime], *, reach: timedelta
+) -> dict[str, list[datetime]]:
+    """Return, for every version, those of `hours` that it served in or within `reach` before.
+
+    `served` counts rows by hour and version. An hour is evaluated for the same versions in whatever range it is
+    computed; a version that is long gone is not evaluated for ever.
+    """
+    found: dict[str, list[datetime]] = {}
+    for hour in hours:
+        for version in sorted({name for at, counts in served.items() if hour - reach < at <= hour for name in counts}):
+            found.setdefault(version, []).append(hour)
+    return found
+
+
+def serving_version(served: Mapping[datetime, Mapping[str, int]], hour: datetime) -> str | None:
+    """Return the version that answered most requests in the last hour, up to `hour`, that had any.
+
+    `served` counts rows by hour and version. Taken from the log rather than from the registry, so that judging an old
+    hour again gives what it gave then.
+    """
+    for at in sorted((at for at in served if at <= hour), reverse=True):
+        if any(served[at].values()):
+            return max(served[at], key=lambda version: (served[at][version], version))
+    return None

@@ -1,0 +1,245 @@
+"""Profiles: what the rows of some hours look like, in counters that add up.
+
+Hours, hosts and segments merge by addition: any window costs a sum, and no raw row is read twice.
+Add a counter here when it is additive (or a minimum, a maximum). Keep distances out: they belong in evaluate.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from monitoring_pipeline.capture.windows import EPOCH, HOUR
+from monitoring_pipeline.describe.columns import (
+    AnyArray,
+    Bins,
+    CategoricalBins,
+    Column,
+    FloatArray,
+    IntArray,
+    NumericBins,
+)
+from monitoring_pipeline.describe.kernel import bin_counts, category_counts, numeric_values, split_known
+
+HEAVIEST_UNSEEN = 50
+"""Unseen categories remembered by name; all of them are counted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnProfile:
+    """Counters of one column. Numeric columns fill `sums`, `squares`, `low`, `high`; categorical ones `unseen`.
+
+    counts: rows per bin, shape (bins,). sums: sum of (value - center) per bin, shape (bins,), or (0,).
+    squares: sum of (value - center)². invalid: infinite values, or what is no number in a column of numbers.
+    unseen: the heaviest categories the reference never had; unseen_rows counts all of them.
+    """
+
+    counts: IntArray
+    sums: FloatArray
+    squares: float = 0.0
+    nulls: int = 0
+    invalid: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    unseen: tuple[tuple[str, int], ...] = ()
+    unseen_rows: int = 0
+
+    @classmethod
+    def empty(cls, bins: Bins) -> "ColumnProfile":
+        """Return the profile of no rows, the identity of `merge`."""
+        return cls(np.zeros(bins.size, np.int64), np.zeros(bins.size if isinstance(bins, NumericBins) else 0))
+
+    @classmethod
+    def of(cls, values: pa.ChunkedArray, column: Column) -> "ColumnProfile":
+        """Return the profile of one column of a batch of rows."""
+        if isinstance(column.bins, CategoricalBins):
+            known, unseen = split_known(category_counts(values, column.kind), column.bins)
+            heaviest = _heaviest(unseen)
+            nulls = len(values) - int(known.sum()) - unseen.total()
+            return cls(known, np.zeros(0), nulls=nulls, unseen=heaviest, unseen_rows=unseen.total())
+        numbers = numeric_values(values, column.kind)
+        counts, sums = bin_counts(numbers.finite, column.bins)
+        ordered = numbers.finite
+        squares = float(np.sum(np.square(ordered - column.bins.center)))
+        low, high = (float(ordered[0]), float(ordered[-1])) if len(ordered) else (np.inf, -np.inf)
+        return cls(counts, sums, squares, numbers.nulls, numbers.invalid, low, high)
+
+    def merge(self, other: "ColumnProfile") -> "ColumnProfile":
+        """Return the profile of both batches: counts exactly, sums up to floating-point rounding.
+
+        The names of unseen categories are exact until more than `HEAVIEST_UNSEEN` of them have occurred.
+        """
+        unseen = Counter(dict(self.unseen))
+        unseen.update(dict(other.unseen))
+        return ColumnProfile(
+            self.counts + other.counts,
+            self.sums + other.sums,
+            self.squares + other.squares,
+            self.nulls + other.nulls,
+            self.invalid + other.invalid,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            _heaviest(unseen),
+            self.unseen_rows + other.unseen_rows,
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows counted, nulls and unusable values included."""
+        return int(self.counts.sum()) + self.nulls + self.invalid + self.unseen_rows
+
+
+def _heaviest(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:HEAVIEST_UNSEEN])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """Profile of every column of one model version's rows."""
+
+    version: str
+    rows: int
+    columns: Mapping[str, ColumnProfile]
+    segment: str = ""
+
+    @classmethod
+    def empty(cls, version: str, columns: Mapping[str, Column], segment: str = "") -> "Profile":
+        return cls(version, 0, {name: ColumnProfile.empty(column.bins) for name, column in columns.items()}, segment)
+
+    @classmethod
+    def of(cls, rows: pa.Table, version: str, columns: Mapping[str, Column], segment: str = "") -> "Profile":
+        """Return the profile of a batch of rows. A column the batch lacks counts as null in every row."""
+        profiles = {}
+        for name, column in columns.items():
+            values = rows[name] if name in rows.column_names else pa.chunked_array([pa.nulls(rows.num_rows)])
+            profiles[name] = ColumnProfile.of(values, column)
+        return cls(version, rows.num_rows, profiles, segment)
+
+    def merge(self, other: "Profile") -> "Profile":
+        """Return the profile of both; they must be of the same version, segment and columns."""
+        if (self.version, self.segment, set(self.columns)) != (other.version, other.segment, set(other.columns)):
+            raise ValueError("only profiles of one version, one segment and the same columns merge")
+        merged = {name: profile.merge(other.columns[name]) for name, profile in self.columns.items()}
+        return Profile(self.version, self.rows + other.rows, merged, self.segment)
+
+
+HourlyProfiles = Mapping[datetime, Profile]
+"""Profiles of one version by the start of their hour. An hour that is not there has not been described yet."""
+
+
+def rows_by_hour(rows: pa.Table, *, time: str) -> dict[datetime, pa.Table]:
+    """Split prepared rows by the UTC hour of their time column; hours without rows do not occur."""
+    if rows.num_rows == 0:
+        return {}
+    hours = np.asarray(rows[time].cast(pa.int64()).to_numpy()) // 3_600_000_000
+    order = np.argsort(hours, kind="stable")
+    ordered = rows.take(pa.array(order))
+    numbers, starts = np.unique(hours[order], return_index=True)
+    ends = [*starts[1:], len(order)]
+    return {
+        EPOCH + int(number) * HOUR: ordered.slice(start, end - start)
+        for number, start, end in zip(numbers, starts, ends, strict=True)
+    }
+
+
+def rows_by_version(rows: pa.Table, *, version: str | None, default: str) -> dict[str, pa.Table]:
+    """Split rows by the model version that made them."""
+    if version is None:
+        return {default: rows} if rows.num_rows else {}
+    names = sorted(pc.unique(rows[version]).to_pylist())
+    return {name: rows.filter(pc.equal(rows[version], name)) for name in names}
+
+
+class ProfileSeries:
+    """Consecutive hours of one version as arrays with a leading axis of hours, ready for trailing windows.
+
+    `hours` are the hours wanted; the series reaches `reach` hours further back. Hours that are not described count
+    as zero rows and as missing.
+    """
+
+    def __init__(self, profiles: HourlyProfiles, hours: Sequence[datetime], *, reach: int) -> None:
+        first, last = min(hours), max(hours)
+        span = round((last - first) / HOUR) + 1
+        self.reach = reach
+        self._axis = [first + (step - reach + 1) * HOUR for step in range(span + reach - 1)]
+        self._profiles = [profiles.get(hour) for hour in self._axis]
+        self._wanted = np.array([round((hour - first) / HOUR) for hour in hours])
+
+    def _trailing(self, values: AnyArray, length: int) -> AnyArray:
+        # A running sum would be faster, but its rounding depends on where the range starts: the same hour must
+        # give the same bits in any range, so every window is added up oldest first.
+        offset = self.reach - length
+        span = len(self._axis) - self.reach + 1
+        total = values[offset : offset + span].copy()
+        for step in range(1, length):
+            total += values[offset + step : offset + step + span]
+        return np.asarray(total[self._wanted])
+
+    def described(self, length: int) -> IntArray:
+        """Return how many hours of each trailing window have been described, shape (hours,)."""
+        return self._trailing(np.array([profile is not None for profile in self._profiles], dtype=np.int64), length)
+
+    def rows(self, length: int) -> IntArray:
+        """Return the rows in each trailing window, shape (hours,)."""
+        return self._trailing(np.array([p.rows if p else 0 for p in self._profiles], dtype=np.int64), length)
+
+    def column(self, column: Column, length: int) -> "ColumnWindows":
+        """Return the counters of one column summed over the trailing windows."""
+        blank = ColumnProfile.empty(column.bins)
+        parts = [p.columns.get(column.name, blank) if p else blank for p in self._profiles]
+        scalars = np.array([[p.nulls, p.invalid, p.unseen_rows] for p in parts], dtype=np.int64)
+        summed = self._trailing(scalars, length)
+        return ColumnWindows(
+            counts=self._trailing(np.stack([p.counts for p in parts]), length),
+            sums=self._trailing(np.stack([p.sums for p in parts]), length),
+            nulls=summed[:, 0],
+            invalid=summed[:, 1],
+            unseen=summed[:, 2],
+        )
+
+    def unseen_names(self, column: str, index: int, length: int) -> Mapping[str, int]:
+        """Return the heaviest unseen categories of the window that ends with hour `index`."""
+        end = self.reach + int(self._wanted[index])
+        names: Counter[str] = Counter()
+        for profile in self._profiles[end - length : end]:
+            if profile and column in profile.columns:
+                names.update(dict(profile.columns[column].unseen))
+        return dict(_heaviest(names))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnWindows:
+    """Counters of one column over several windows; the leading axis is the windows."""
+
+    counts: IntArray
+    sums: FloatArray
+    nulls: IntArray
+    invalid: IntArray
+    unseen: IntArray
+
+    @property
+    def rows(self) -> IntArray:
+        return np.asarray(self.counts.sum(axis=-1) + self.nulls + self.invalid + self.unseen)
+
+    def grouped(self, bins: Bins) -> IntArray:
+        """Return counts per coarse bin, then unseen or unusable, then null; shape (windows, groups + 2)."""
+        from monitoring_pipeline.stats.histograms import sum_groups
+
+        coarse = sum_groups(self.counts, bins.groups, bins.group_count + 1)
+        coarse[..., -1] += self.invalid + self.unseen
+        return np.concatenate([coarse, self.nulls[..., None]], axis=-1)
+
+    def bin_means(self) -> FloatArray:
+        """Return mean - center per fine bin, shape (windows, bins); 0 where a bin is empty."""
+        return np.asarray(self.sums / np.maximum(self.counts, 1))
+
+
+def merge_all(profiles: Iterable[Profile], start: Profile) -> Profile:
+    """Return the merge of `start` and all of `profiles`, in order."""
+    for profile in profiles:
+        start = start.merge(profile)
+    return start

@@ -1,0 +1,1 @@
+"""A profile and a reference become signals: measurements only, no decisions."""

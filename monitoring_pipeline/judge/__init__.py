@@ -1,0 +1,1 @@
+"""Signals become verdicts, rule outcomes and retraining decisions: decisions only, no measurements."""

@@ -1,0 +1,317 @@
+"""Two tables held against each other, column by column: one entry each, with its verdict.
+
+Every column is described, measured and judged on its own, so that one that cannot be read leaves the others as they
+are. Add what a person or a program wants to know of a compared column here. Keep formulas and layout out.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from monitoring_pipeline.capture.predictions import as_utc, require_columns
+from monitoring_pipeline.capture.windows import EPOCH, HOUR, hour_of, window_name
+from monitoring_pipeline.describe.columns import CategoricalBins, Column, ColumnKind, ColumnRole
+from monitoring_pipeline.describe.kinds import kind_of_type
+from monitoring_pipeline.describe.profiles import Profile
+from monitoring_pipeline.describe.references import ColumnSpec, build_reference
+from monitoring_pipeline.errors import MonitoringError, TableError
+from monitoring_pipeline.evaluate.drift import table_drift
+from monitoring_pipeline.evaluate.signals import Absence, Signal
+from monitoring_pipeline.judge.calibration import calibrated_thresholds
+from monitoring_pipeline.judge.thresholds import JudgingPolicy, judge_signal
+from monitoring_pipeline.judge.verdicts import Level, Verdict
+
+CALIBRATION = 0.99
+"""How likely a day without change stays below its calibrated threshold; a monitor's own default is the same."""
+
+METRICS = ("psi", "js", "js_distance", "ks", "wasserstein", "wasserstein_normalised")
+
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnComparison:
+    """One column of two tables. `metric`, `value` and `threshold` are those that made the verdict.
+
+    `absence` names why nothing is known (`reason` begins with it). `moved` are the bins that make most of the PSI;
+    `unseen` counts the heaviest categories that only the current table has.
+    """
+
+    column: str
+    kind: str | None
+    n_reference: int
+    n_current: int
+    verdict: Level = Level.UNKNOWN
+    metric: str = "psi"
+    value: float | None = None
+    threshold: float | None = None
+    threshold_origin: str = "none"
+    p_value: float | None = None
+    absence: str | None = None
+    reason: str = ""
+    moved: tuple[Mapping[str, Any], ...] = ()
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    null_rate_reference: float | None = None
+    null_rate_current: float | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=lambda: dict.fromkeys(METRICS))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The entries of all columns, in the order of the tables, and what they add up to."""
+
+    columns: tuple[ColumnComparison, ...]
+    note: str = ""  # what to know about all thresholds
+
+    @property
+    def verdict(self) -> Level:
+        """The worst level; OK only when every column is known to be."""
+        found = {entry.verdict for entry in self.columns}
+        order = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
+        return next((level for level in order if level in found), Level.UNKNOWN)
+
+    @property
+    def drifted(self) -> list[ColumnComparison]:
+        """The columns that warn or are critical, worst first."""
+        return [entry for entry in self.worst_first() if entry.verdict in (Level.WARNING, Level.CRITICAL)]
+
+    def worst_first(self) -> list[ColumnComparison]:
+        """Return the entries by level, then by how many times over their threshold they are; unknown before ok."""
+        place = {Level.CRITICAL: 0, Level.WARNING: 1, Level.UNKNOWN: 2, Level.OK: 3}
+        return sorted(self.columns, key=lambda entry: (place[entry.verdict], -_excess(entry)))
+
+    def conclusion(self) -> str:
+        """Return the result in one sentence."""
+        counts = Counter(entry.verdict for entry in self.columns)
+        known, unknown = len(self.columns) - counts[Level.UNKNOWN], counts[Level.UNKNOWN]
+        if not self.columns:
+            return "Nothing to compare: the tables have no columns."
+        if not known:
+            return f"Nothing is known: none of the {unknown} columns could be compared."
+        if self.drifted:
+            names = ", ".join(entry.column for entry in self.drifted[:5])
+            more = f" and {len(self.drifted) - 5} more" if len(self.drifted) > 5 else ""
+            critical = f", {counts[Level.CRITICAL]} critically" if counts[Level.CRITICAL] else ""
+            said = f"{len(self.drifted)} of {known} columns drifted{critical}: {names}{more}"
+        else:
+            said = f"No drift: all {known} columns compared are within their thresholds"
+        return f"{said}; {unknown} could not be compared." if unknown else f"{said}."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the public form: plain values, null for whatever is not a finite number."""
+        counts = Counter(entry.verdict for entry in self.columns)
+        known = len(self.columns) - counts[Level.UNKNOWN]
+        summary: dict[str, Any] = {level.value: counts[level] for level in Level}
+        summary |= {
+            "columns": len(self.columns),
+            "drifted_share": len(self.drifted) / known if known else None,
+            "verdict": self.verdict.value,
+            "conclusion": self.conclusion(),
+            "note": self.note,
+        }
+        return {"columns": [asdict(entry) for entry in self.columns], "summary": summary}
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonPolicy:
+    """Rows both tables need, coarse bins of the PSI, and what counts as drift."""
+
+    min_rows: int = 1000
+    bins: int = 10
+    judging: JudgingPolicy = field(default_factory=JudgingPolicy)
+
+
+def compare_tables(
+    reference: pa.Table,
+    current: pa.Table,
+    policy: ComparisonPolicy,
+    *,
+    columns: Sequence[str] | None = None,
+    kinds: Mapping[str, ColumnKind] | None = None,
+    time: str | None = None,
+) -> Comparison:
+    """Return the drift of every column of `current` from `reference`, or only of `columns`.
+
+    Kinds come from the types where `kinds` does not name them. With `time`, blocks of the reference as long as the
+    current table calibrate the thresholds.
+    """
+    _require_single_names(reference, current)
+    present = list(dict.fromkeys([*reference.column_names, *current.column_names]))
+    if missing := [name for name in [*(columns or ()), *(kinds or {})] if name not in present]:
+        found, there = (", ".join(map(repr, names)) for names in (missing, present))
+        raise TableError(f"comparison: neither table has {found}; there are {there}. Correct the names.")
+    start, end, note = EPOCH, EPOCH + HOUR, ""
+    if time is not None:
+        reference, known = _placed(reference, time, "reference table")
+        current, wanted = _placed(current, time, "current table")
+        start, end = wanted or (start, end)
+        if known and known[1] - known[0] < 2 * (end - start):
+            spans = [window_name(last - first) for first, last in (known, (start, end))]
+            note = f"Thresholds are not calibrated: {spans[0]} of reference for {spans[1]}, twice as much is needed."
+    tables = _Tables(reference, current, policy, kinds or {}, time, start, end)
+    names = columns or [name for name in present if not _PANDAS_INDEX.fullmatch(name)]
+    with ThreadPoolExecutor() as pool:
+        return Comparison(tuple(pool.map(tables.compare, dict.fromkeys(names))), note)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tables:
+    reference: pa.Table
+    current: pa.Table
+    policy: ComparisonPolicy
+    kinds: Mapping[str, ColumnKind]
+    time: str | None
+    start: datetime
+    end: datetime
+
+    def compare(self, name: str) -> ColumnComparison:
+        """Return the entry of one column; whatever is wrong with the column ends here."""
+        sides = [table[name] if name in table.column_names else None for table in (self.reference, self.current)]
+        kind = self.kinds.get(name) or _kind(sides)
+        rows = [0 if side is None else len(side) for side in sides]
+        place: dict[str, Any] = {
+            "column": name,
+            "kind": kind.value if kind else None,
+            "n_reference": rows[0],
+            "n_current": rows[1],
+        }
+        try:
+            place |= {"null_rate_reference": _null_rate(sides[0]), "null_rate_current": _null_rate(sides[1])}
+            if (why := _absence(sides, kind, self.policy.min_rows)) is not None or kind is None:
+                return _unknown(place, *(why or (Absence.UNDEFINED, "")))
+            return self._measured(place, name, kind)
+        except (MonitoringError, pa.ArrowException, ValueError, TypeError, ArithmeticError) as error:
+            said = " ".join(str(error).split())
+            return _unknown(place, Absence.FAILED, f"{said:.300}. Correct the column, or leave it out.")
+
+    def _measured(self, place: dict[str, Any], name: str, kind: ColumnKind) -> ColumnComparison:
+        needed = [name] if self.time in (None, name) else [name, str(self.time)]
+        reference = build_reference(
+            self.reference.select(needed),
+            [ColumnSpec(name, ColumnRole.FEATURE, kind, self.policy.bins)],
+            model="comparison",
+            version="reference",
+            computed_at=self.end,
+            time=self.time,
+            windows=[self.end - self.start],
+        )
+        profile = Profile.of(self.current.select([name]), reference.version, reference.specs)
+        signals = table_drift(reference, profile, start=self.start, end=self.end)
+        probability = CALIBRATION if self.time else None
+        thresholds = calibrated_thresholds({reference.version: reference}, probability=probability)
+        verdicts = {
+            signal.metric.removeprefix("drift."): judge_signal(
+                signal, calibrated=thresholds(signal), policy=self.policy.judging
+            )
+            for signal in signals
+        }
+        return _entry(place, reference.columns[name].column, verdicts)
+
+
+def _entry(place: dict[str, Any], column: Column, verdicts: Mapping[str, Verdict]) -> ColumnComparison:
+    psi = verdicts["psi"]
+    # Two judges at most: with six metrics, one of them would always be over some limit.
+    confirming = verdicts["ks" if column.kind.is_binned else "js"]
+    metric, decisive = "psi", psi
+    if confirming.level.rank > max(psi.level.rank, Level.OK.rank):
+        metric, decisive = ("ks" if column.kind.is_binned else "js"), confirming
+    if psi.level is Level.UNKNOWN and decisive is psi:
+        return _unknown(place, psi.signal.absence or Absence.UNDEFINED, psi.reason)
+    reason = decisive.reason
+    if isinstance(column.bins, CategoricalBins) and not column.bins.complete:
+        reason += "; more categories than are remembered, so new ones count as rare ones"
+    return ColumnComparison(
+        **place,
+        verdict=decisive.level,
+        metric=metric,
+        value=decisive.signal.value,
+        threshold=decisive.threshold,
+        threshold_origin=decisive.threshold_origin,
+        p_value=decisive.signal.p_value,
+        reason=reason,
+        moved=tuple(_moved(psi.signal)),
+        unseen=_unseen(psi.signal),
+        metrics={name: verdicts[name].signal.value if name in verdicts else None for name in METRICS},
+    )
+
+
+def _moved(signal: Signal) -> Iterable[dict[str, Any]]:
+    bins = signal.detail.get("bins")
+    for entry in bins if isinstance(bins, list) else ():
+        yield {"range" if name == "bin" else name: value for name, value in entry.items()}
+
+
+def _unseen(signal: Signal) -> dict[str, int]:
+    found = signal.detail.get("unseen")
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _unknown(place: dict[str, Any], absence: Absence, reason: str) -> ColumnComparison:
+    return ColumnComparison(**place, absence=absence.value, reason=f"{absence}: {reason}")
+
+
+def _absence(
+    sides: Sequence[pa.ChunkedArray | None], kind: ColumnKind | None, min_rows: int
+) -> tuple[Absence, str] | None:
+    """Return why a column cannot be compared before a value of it is looked at, or None."""
+    for side, table in zip(sides, ("reference", "current"), strict=True):
+        if side is None:
+            return Absence.MISSING_COLUMN, f"the {table} table does not have it. Add it there, or leave it out."
+    if kind is None:
+        type_ = next(side.type for side in sides if side is not None and kind_of_type(side.type) is None)
+        fix = "Put what matters of it into columns of their own, or leave it out."
+        return Absence.UNDEFINED, f"values of type {type_} have no distribution to compare. {fix}"
+    for side, table in zip(sides, ("reference", "current"), strict=True):
+        if side is not None and len(side) < min_rows:
+            fix = "Compare more rows, or lower the minimum."
+            return Absence.TOO_FEW_ROWS, f"the {table} table has {len(side)} rows, {min_rows} are needed. {fix}"
+    return None
+
+
+def _kind(sides: Sequence[pa.ChunkedArray | None]) -> ColumnKind | None:
+    """Return the kind the reference's type gives; a column that is all null there has the type of the other side."""
+    types = [side.type for side in sides if side is not None]
+    if any(kind_of_type(type_) is None for type_ in types):
+        return None
+    return kind_of_type(next((type_ for type_ in types if not pa.types.is_null(type_)), types[0]))
+
+
+def _null_rate(side: pa.ChunkedArray | None) -> float | None:
+    if side is None or len(side) == 0:
+        return None
+    unknown = pc.sum(pc.is_nan(side)).as_py() if pa.types.is_floating(side.type) else 0
+    return float((side.null_count + (unknown or 0)) / len(side))
+
+
+def _placed(table: pa.Table, time: str, name: str) -> tuple[pa.Table, tuple[datetime, datetime] | None]:
+    """Return the rows in the order of time, and the whole hours they span; None for no rows."""
+    require_columns(table, [time], table=name)
+    if table.num_rows == 0:
+        return table, None
+    moments = as_utc(table[time], name=time, table=name)
+    bounds = pc.min_max(moments).as_py()
+    if bounds["min"] is None:
+        raise TableError(f"{name}, column {time!r}: no row has a time. Name another column, or compare without time.")
+    placed = table.set_column(table.column_names.index(time), time, moments)
+    return placed.take(pc.sort_indices(moments)), (hour_of(bounds["min"]), hour_of(bounds["max"]) + HOUR)
+
+
+def _require_single_names(reference: pa.Table, current: pa.Table) -> None:
+    for table, name in ((reference, "reference table"), (current, "current table")):
+        if repeated := sorted(column for column, count in Counter(table.column_names).items() if count > 1):
+            names = ", ".join(map(repr, repeated))
+            raise TableError(f"{name}: more than one column is called {names}. Rename them, so that each name is one.")
+
+
+def _excess(entry: ColumnComparison) -> float:
+    if entry.value is None or not entry.threshold or not math.isfinite(entry.value / entry.threshold):
+        return 0.0
+    return entry.value / entry.threshold

@@ -1,0 +1,1 @@
+"""Verdicts become incidents, and incidents become notifications that are delivered at least once."""

@@ -1,0 +1,1 @@
+"""One file per channel: a message in, an acceptance out."""

@@ -1,0 +1,159 @@
+"""The Message: what people are told about a step of an incident, before any channel gives it a form.
+
+Add a sentence about what to do next to NEXT_STEPS. Keep markup and limits of a channel out: they belong in channels.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from monitoring_pipeline.judge.verdicts import Level
+from monitoring_pipeline.notify.incidents import Incident, Status, Step
+
+LONGEST_TEXT = 500
+"""Characters kept of any one string that comes from data: enough for a reason, too little to bury the rest."""
+
+MOST_BINS = 5
+MOST_OTHERS = 4
+
+NEXT_STEPS: Mapping[str, str] = {
+    "drift": "Compare the top bins with what changed upstream. Check performance first: drift alone costs nothing.",
+    "performance": "Read the drift and quality reports of the same hours, then decide between rollback and retraining.",
+    "quality": "Ask the owner of the source what changed, and keep these rows out of the next training set.",
+    "operations": "Look at deployments and load of the scoring service in the hours before this one.",
+}
+DEFAULT_NEXT_STEP = "Open the report of this hour and follow the runbook."
+RESOLVED_NEXT_STEP = "Nothing urgent. Note the cause while it is fresh."
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a channel sends. Every string is one line without control characters, whatever the data held."""
+
+    title: str
+    severity: str
+    status: str
+    model: str
+    facts: tuple[tuple[str, str], ...]
+    top_bins: tuple[str, ...]
+    reason: str
+    next_step: str
+    runbook: str
+    hour: str
+    incident_id: str
+
+    def text(self) -> str:
+        """Return the message as plain text."""
+        width = max((len(name) for name, _ in self.facts), default=0)
+        lines = [self.title, *(f"  {name:<{width}}  {value}" for name, value in self.facts)]
+        if self.top_bins:
+            lines += ["  Top bins", *(f"    {line}" for line in self.top_bins)]
+        lines += [f"  {name}: {value}" for name, value in self.closing()]
+        return "\n".join(lines) + "\n"
+
+    def closing(self) -> list[tuple[str, str]]:
+        """Return the sentences at the end, those that say something."""
+        told = {"Why": self.reason, "Next": self.next_step, "Runbook": self.runbook, "Incident": self.incident_id}
+        return [(name, value) for name, value in told.items() if value]
+
+    def as_record(self) -> dict[str, object]:
+        """Return a JSON-ready record; `from_record` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, object]) -> "Message":
+        """Return the message `as_record` was made from, also after a trip through JSON."""
+        facts = tuple((str(pair[0]), str(pair[1])) for pair in map(_items, _items(record["facts"])))
+        bins = tuple(str(line) for line in _items(record["top_bins"]))
+        strings = {key: str(value) for key, value in record.items() if key not in ("facts", "top_bins")}
+        return cls(facts=facts, top_bins=bins, **strings)
+
+
+def message_of(incident: Incident, step: Step) -> Message:
+    """Return the message that tells people of `step`."""
+    worst: Mapping[str, object] = incident.evidence_summary[0] if incident.evidence_summary else {}
+    resolved = incident.status is Status.RESOLVED
+    report = str(worst.get("metric", "")).partition(".")[0]
+    return Message(
+        title=one_line(f"{_headline(incident.severity, step)}: {incident.model}: {incident.rule}"),
+        severity=incident.severity.value,
+        status=incident.status.value,
+        model=one_line(incident.model),
+        facts=tuple((name, one_line(value)) for name, value in _facts(incident, worst)),
+        top_bins=() if resolved else tuple(map(one_line, _bin_lines(worst.get("bins", ())))),
+        reason=one_line(incident.reason),
+        next_step=RESOLVED_NEXT_STEP if resolved else NEXT_STEPS.get(report, DEFAULT_NEXT_STEP),
+        runbook=one_line(incident.runbook),
+        hour=_hour(incident.last_hour),
+        incident_id=one_line(incident.id),
+    )
+
+
+def one_line(text: object) -> str:
+    """Return `text` fit for a message: one line, no control or invisible characters, at most LONGEST_TEXT long.
+
+    A category is whatever a caller of the model sent: without this it could forge further lines, or steer a terminal.
+    """
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text))
+    line = " ".join(visible.split())
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
+
+
+def number(value: object) -> str:
+    """Return a number with four significant digits; a missing one is a dash."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return "–" if value is None else str(value)
+
+
+def _headline(severity: Level, step: Step) -> str:
+    if step is Step.RESOLVED:
+        return "Resolved"
+    return f"{severity.value.capitalize()}, worse than before" if step is Step.WORSENED else severity.value.capitalize()
+
+
+def _facts(incident: Incident, worst: Mapping[str, object]) -> list[tuple[str, str]]:
+    facts = [("Model", incident.model), ("Since", _hour(incident.first_hour)), ("Hour", _hour(incident.last_hour))]
+    if incident.status is Status.RESOLVED:
+        return [*facts, ("Quiet for", f"{incident.quiet_evaluations} evaluations"), ("Was", incident.severity.value)]
+    if not worst:
+        return facts
+    facts += [
+        ("Metric", _place(worst)),
+        ("Value", number(worst.get("value"))),
+        ("Threshold", f"{number(worst.get('threshold'))} ({worst.get('threshold_origin') or 'none'})"),
+    ]
+    others = incident.evidence_summary[1:]
+    if others:
+        named = "; ".join(f"{_place(other)} {number(other.get('value'))}" for other in others[:MOST_OTHERS])
+        more = f"; and {len(others) - MOST_OTHERS} more" if len(others) > MOST_OTHERS else ""
+        facts.append(("Also", named + more))
+    return facts
+
+
+def _place(evidence: Mapping[str, object]) -> str:
+    parts = [evidence.get("metric"), evidence.get("column"), evidence.get("segment"), evidence.get("window")]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _bin_lines(bins: object) -> list[str]:
+    """Return one line for each of the bins that moved most: its share before and now, and what it adds to the value."""
+    lines = []
+    for record in _items(bins)[:MOST_BINS]:
+        if isinstance(record, Mapping):
+            shares = f"{_share(record.get('reference'))} → {_share(record.get('current'))}"
+            lines.append(f"{record.get('bin')}: {shares} (adds {number(record.get('contribution'))})")
+    return lines
+
+
+def _share(value: object) -> str:
+    return f"{value:.1%}" if isinstance(value, int | float) else "–"
+
+
+def _items(value: object) -> list[object]:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+
+
+def _hour(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%MZ}"

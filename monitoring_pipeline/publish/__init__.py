@@ -1,0 +1,1 @@
+"""Signals and incidents become something to look at."""

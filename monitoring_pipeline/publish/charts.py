@@ -1,0 +1,60 @@
+"""Small pictures in text, for the metadata of assets and for terminals.
+
+Add a picture here when it can be drawn with characters. Keep pages and dashboards out: they have files of their own.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+
+from monitoring_pipeline.judge.verdicts import Level, Verdict
+
+BARS = "▁▂▃▄▅▆▇█"
+MARKS = {Level.OK: "🟢", Level.WARNING: "🟠", Level.CRITICAL: "🔴", Level.UNKNOWN: "⚪"}
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Return a series as one character per value; a missing or infinite value is a dot."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    span = high / 2 - low / 2 or 1.0  # halves, because the whole of it can be infinite
+
+    def bar(value: float) -> str:
+        return BARS[round((value / 2 - low / 2) / span * (len(BARS) - 1))]
+
+    return "".join("·" if value is None or not math.isfinite(value) else bar(value) for value in values)
+
+
+def escape(text: str) -> str:
+    """Return text from data as Markdown shows it: no markup, no table cells of its own."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"\s", " ", re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", text))
+
+
+def verdict_table(verdicts: Sequence[Verdict], *, limit: int = 20) -> str:
+    """Return verdicts as a Markdown table, worst first, with a bar of value against threshold."""
+    ranked = sorted(verdicts, key=lambda verdict: (-verdict.level.rank, -_ratio(verdict), verdict.signal.column))
+    lines = ["| | metric | column | window | value | threshold | |", "|---|---|---|---|---:|---:|---|"]
+    for verdict in ranked[:limit]:
+        signal = verdict.signal
+        value = f"{signal.value:.4g}" if signal.value is not None else str(signal.absence)
+        threshold = "" if verdict.threshold is None else f"{verdict.threshold:.4g} {verdict.threshold_origin}"
+        lines.append(
+            f"| {MARKS[verdict.level]} {verdict.level} | {signal.metric} | {escape(signal.column)} | {signal.window} "
+            f"| {value} | {threshold} | {_bar(_ratio(verdict))} |"
+        )
+    if len(ranked) > limit:
+        lines.append(f"| | and {len(ranked) - limit} more | | | | | |")
+    return "\n".join(lines)
+
+
+def _ratio(verdict: Verdict) -> float:
+    value, threshold = verdict.signal.value, verdict.threshold
+    if value is None or not threshold or math.isnan(value) or math.isnan(threshold):
+        return 0.0
+    return abs(value / threshold)
+
+
+def _bar(ratio: float) -> str:
+    full = round(min(ratio, 2.0) * 5)
+    return "█" * full + "░" * (5 - min(full, 5))

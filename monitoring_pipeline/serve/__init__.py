@@ -1,0 +1,1 @@
+"""Champion and challenger become predictions on record."""

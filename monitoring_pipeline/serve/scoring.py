@@ -1,0 +1,94 @@
+"""Loading a registered model and scoring rows with it.
+
+Add a way to score here. Keep other formats than skops out: they run code from the file they are loaded from.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from monitoring_pipeline.errors import RegistryError, TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A loaded binary classifier with the columns its signature names."""
+
+    model: str
+    version: str
+    features: tuple[str, ...]
+    estimator: Any  # scikit-learn publishes no types
+
+    def score(self, rows: "pd.DataFrame") -> "NDArray[np.float64]":
+        """Return the probability of the positive class, the second one, for each row; other columns are ignored."""
+        if missing := [name for name in self.features if name not in rows.columns]:
+            raise TableError.missing_columns(f"rows for {self.model} v{self.version}", missing, list(rows.columns))
+        if rows.empty:
+            return np.empty(0)
+        return np.asarray(self.estimator.predict_proba(rows[list(self.features)])[:, 1], dtype=np.float64)
+
+
+def load_scorer(tracking_uri: str, model_name: str, version: str | int, trusted_types: Sequence[str]) -> Scorer:
+    """Load a version that was saved in the skops format, allowing only skops' own safe types and `trusted_types`.
+
+    MLflow's loader takes the list of trusted types from the model's own files, where whoever wrote the model could
+    put anything; so only the download is MLflow's.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    name = f"{model_name} v{version}"
+    with tempfile.TemporaryDirectory(prefix="monitoring-") as private:
+        try:
+            folder = Path(
+                download_artifacts(
+                    f"models:/{model_name}/{version}",
+                    dst_path=private,
+                    tracking_uri=tracking_uri,
+                    registry_uri=tracking_uri,
+                )
+            )
+            saved = Model.load(folder)
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                f"{tracking_uri}: {name} cannot be fetched: {str(error).rstrip('.')}. See that it exists."
+            ) from error
+        flavor = saved.flavors.get("sklearn", {})
+        if flavor.get("serialization_format") != "skops":
+            raise RegistryError(
+                f"{name} is saved as {flavor.get('serialization_format', 'another kind of model')!r}, need 'skops'. "
+                "Log it with mlflow.sklearn.log_model(…, serialization_format='skops')."
+            )
+        # The name only: a path written into the model's files could lead out of the folder.
+        estimator = _load_trusted(folder / Path(flavor["pickled_model"]).name, trusted_types, name)
+    if len(getattr(estimator, "classes_", ())) != 2 or not hasattr(estimator, "predict_proba"):
+        raise RegistryError(f"{name} is a {type(estimator).__name__}, need a binary classifier with probabilities.")
+    schema = saved.signature.inputs if saved.signature else None
+    if schema is None or not schema.has_input_names():
+        raise RegistryError(f"{name} has no signature, so its columns are unknown. Log it with one: infer_signature().")
+    return Scorer(model_name, str(version), tuple(schema.input_names()), estimator)
+
+
+def _load_trusted(file: Path, trusted_types: Sequence[str], name: str) -> Any:
+    import skops.io
+
+    try:
+        unknown = sorted(set(skops.io.get_untrusted_types(file=file)) - set(trusted_types))
+        if unknown:
+            raise RegistryError(
+                f"{name} contains {', '.join(unknown)}: not on the trust list. If you know why the model needs it, "
+                "add it to the trusted types; otherwise do not load this version."
+            )
+        return skops.io.load(file, trusted=list(trusted_types))
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise RegistryError(f"{name}: {file.name} is not a skops file: {error}. Log the model again.") from error

@@ -1,0 +1,1 @@
+"""One YAML file per monitored model, and the places a deployment keeps things in."""

@@ -1,0 +1,323 @@
+"""Checks of a monitor's YAML that need more than one key: names that must agree, and numbers that must be in order.
+
+Add a check as a function of the plain data that yields findings, and name it in `CHECKS`. They read plain data, not a
+Monitor, so that they still speak when other parts of the file are wrong; what has the wrong type they pass over.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from datetime import timedelta
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from monitoring_pipeline.capture.predictions import LogColumns
+from monitoring_pipeline.capture.windows import window_length, window_name
+from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETTER, TEXTBOOK
+from monitoring_pipeline.settings.conditions import FORMS, parse_duration
+from monitoring_pipeline.settings.defaults import default_triggers
+from monitoring_pipeline.settings.documents import Path, looks_secret, strings
+from monitoring_pipeline.settings.monitor import BaselineShares, Features, Labels, Monitor, Retraining
+
+WITH_LEVELS = frozenset({*TEXTBOOK, *(f"performance.{name}" for name in HIGHER_IS_BETTER | LOWER_IS_BETTER)})
+"""Metrics that are judged, so that a condition can ask for their level."""
+
+METRICS = frozenset(
+    {
+        *WITH_LEVELS,
+        "drift.js_distance",
+        "drift.wasserstein",
+        "drift.wasserstein_normalised",
+        "performance.positive_rate",
+        "performance.mean_score",
+        "performance.label_coverage",
+        "model.age_days",
+        "model.new_labelled_rows",
+    }
+)
+"""Every metric a condition can name."""
+
+
+class Finding(NamedTuple):
+    """One thing wrong, and where."""
+
+    path: Path
+    message: str
+    fix: str
+
+
+Data = dict[str, Any]
+
+
+def choices(wrong: str, known: Iterable[str]) -> str:
+    """Return the fix for a name nobody knows: the nearest one, and all there are."""
+    names = sorted(known)
+    near = get_close_matches(wrong, names, n=1)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{guess}Known here: {', '.join(names)}."
+
+
+def _section(data: Data, *keys: str) -> Data:
+    found: object = data
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _items(data: Data, key: str) -> list[tuple[int, Data]]:
+    value = data.get(key)
+    return [(i, item) for i, item in enumerate(value) if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: object) -> list[tuple[int, str]]:
+    return [(i, item) for i, item in enumerate(value) if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _duration(section: Data, key: str, default: object) -> timedelta | None:
+    try:
+        return parse_duration(section.get(key, default))
+    except ValueError:
+        return None
+
+
+def _number(section: Data, key: str, default: float) -> float:
+    value = section.get(key, default)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _window(name: object) -> str | None:
+    try:
+        return window_name(window_length(name)) if isinstance(name, str) else None
+    except ValueError:
+        return None
+
+
+def _clauses(data: Data) -> Iterator[tuple[Path, Data]]:
+    """Yield every rule and trigger."""
+    for index, rule in _items(data, "rules"):
+        yield ("rules", index), rule
+    for index, trigger in _items(_section(data, "retraining"), "triggers"):
+        yield ("retraining", "triggers", index), trigger
+
+
+def _signals(condition: object, path: Path) -> Iterator[tuple[Path, Data]]:
+    """Yield every signal of a condition, however deep."""
+    if not isinstance(condition, dict):
+        return
+    if "metric" in condition:
+        yield path, condition
+    for key in ("all", "any", "of"):
+        for index, part in _items(condition, key):
+            yield from _signals(part, (*path, key, index))
+    yield from _signals(condition.get("not"), (*path, "not"))
+
+
+def _all_signals(data: Data) -> Iterator[tuple[Path, Data]]:
+    for path, clause in _clauses(data):
+        yield from _signals(clause.get("condition"), (*path, "condition"))
+
+
+def _feature_names(data: Data) -> Iterator[tuple[Path, str]]:
+    features = _section(data, "features")
+    for kind in Features.model_fields:
+        for index, name in _texts(features.get(kind)):
+            yield ("features", kind, index), name
+
+
+def _role_columns(data: Data) -> dict[str, str]:
+    """Return which role a column of the logs has, by column name."""
+    columns, labels = _section(data, "columns"), _section(data, "labels")
+    roles = {columns.get(entry.name, entry.default): f"columns.{entry.name}" for entry in fields(LogColumns)}
+    roles[labels.get("actual", Labels().actual)] = "labels.actual"
+    return {name: role for name, role in roles.items() if isinstance(name, str)}
+
+
+def _watched_columns(data: Data) -> frozenset[str]:
+    """Return the columns signals speak of; "" stands for the whole model."""
+    served = {name for name, role in _role_columns(data).items() if role in ("columns.score", "columns.prediction")}
+    return frozenset({"", *served, *(name for _, name in _feature_names(data))})
+
+
+def features_are_named_once(data: Data) -> Iterator[Finding]:
+    """Every feature is in one list, and is not what the model says or what comes true."""
+    seen: dict[str, Path] = {}
+    roles = _role_columns(data)
+    for path, name in _feature_names(data):
+        if name in seen:
+            yield Finding(path, f"feature {name!r} is already in {seen[name][1]}.", "Keep it in one list.")
+        elif name in roles:
+            fix = "A model is not monitored on its own output or label: remove the feature, or correct the role."
+            yield Finding(path, f"feature {name!r} is also the column of {roles[name]}.", fix)
+        seen.setdefault(name, path)
+
+
+def something_is_monitored(data: Data) -> Iterator[Finding]:
+    """There are inputs and outputs to monitor."""
+    features = data.get("features")
+    if isinstance(features, dict) and not any(features.get(kind) for kind in Features.model_fields):
+        yield Finding(("features",), "names no feature.", "List the model's inputs under numeric or categorical.")
+    columns = data.get("columns")
+    if isinstance(columns, dict) and columns.get("score", "") is None and columns.get("prediction", "") is None:
+        fix = "Log the score, the prediction or both."
+        yield Finding(("columns",), "has neither a score nor a prediction: nothing can be judged.", fix)
+
+
+def signals_exist(data: Data) -> Iterator[Finding]:
+    """Conditions speak of metrics, windows, roles and columns that this monitor has."""
+    windows = data.get("windows", list(Monitor.model_fields["windows"].default))
+    aliases = [alias for _, alias in _texts(data.get("aliases", list(Monitor.model_fields["aliases"].default)))]
+    known = {window for _, name in _texts(windows) if (window := _window(name))}
+    columns = _watched_columns(data)
+    for path, signal in _all_signals(data):
+        metric, window, role = signal.get("metric"), _window(signal.get("window", "1h")), signal.get("role")
+        if isinstance(metric, str) and metric not in METRICS:
+            yield Finding((*path, "metric"), f"no metric is called {metric!r}.", choices(metric, METRICS))
+        elif isinstance(metric, str) and metric not in WITH_LEVELS and signal.get("level") is not None:
+            yield Finding((*path, "level"), f"{metric} has no band, so it is always ok.", "Use above or below instead.")
+        if str(metric).startswith("model."):
+            if window not in ("1h", None):
+                yield Finding((*path, "window"), f"{metric} is known hour by hour, not over {window}.", "Write 1h.")
+        elif window is not None and known and window not in known:
+            fix = f"Use one of {', '.join(sorted(known, key=window_length))}, or add {window} to windows."
+            yield Finding((*path, "window"), f"{window} is not among this monitor's windows.", fix)
+        if isinstance(role, str) and role not in aliases:
+            yield Finding((*path, "role"), f"{role!r} is not among this monitor's aliases.", choices(role, aliases))
+        column = signal.get("column")
+        for pattern in [column] if isinstance(column, str) else [name for _, name in _texts(column)]:
+            if not any(fnmatchcase(name, pattern) for name in columns):
+                fix = choices(pattern, columns - {""})
+                yield Finding((*path, "column"), f"{pattern!r} matches no column that is watched.", fix)
+
+
+def names_are_unique(data: Data) -> Iterator[Finding]:
+    """Rules have their own names, since an incident is known by its rule's; triggers too."""
+    seen: dict[tuple[str | int, object], int] = {}
+    for path, clause in _clauses(data):
+        name, index = clause.get("name"), int(path[-1])
+        first = seen.setdefault((path[0], name), index)
+        if isinstance(name, str) and first != index:
+            yield Finding((*path, "name"), f"{name!r} is the name of entry {first} too.", "Give each its own name.")
+
+
+def windows_are_named_once(data: Data) -> Iterator[Finding]:
+    """No window is computed twice under two names."""
+    seen = set()
+    for index, name in _texts(data.get("windows")):
+        if (window := _window(name)) in seen:
+            yield Finding(("windows", index), f"{name} is the same length as an earlier one.", "Remove it.")
+        seen.add(window)
+
+
+def enough_parts_to_choose_from(data: Data) -> Iterator[Finding]:
+    """What asks for k of n can be true."""
+    retraining = _section(data, "retraining")
+    triggers = retraining.get("triggers")
+    count = (
+        len(triggers)
+        if isinstance(triggers, list)
+        else len(default_triggers(window="24h", features=("any",), prediction=None))
+    )
+    wanted = _number(retraining, "at_least", Retraining().at_least)
+    if retraining.get("mode", Retraining().mode) == "at_least" and wanted > count > 0:
+        fix = f"Ask for at most {count}, or add triggers."
+        yield Finding(("retraining", "at_least"), f"asks for {wanted} of {count} triggers: it would never fire.", fix)
+    for path, clause in _clauses(data):
+        for place, part in _nested(clause.get("condition"), (*path, "condition")):
+            parts = part.get("of")
+            if isinstance(parts, list) and _number(part, "at_least", math.nan) > len(parts):
+                message = f"asks for {part['at_least']} of {len(parts)} parts: it is never true."
+                yield Finding((*place, "at_least"), message, f"Ask for at most {len(parts)}.")
+
+
+def _nested(condition: object, path: Path) -> Iterator[tuple[Path, Data]]:
+    """Yield a condition and every condition inside it."""
+    if isinstance(condition, dict):
+        yield path, condition
+        for key in ("all", "any", "of"):
+            for index, part in _items(condition, key):
+                yield from _nested(part, (*path, key, index))
+        yield from _nested(condition.get("not"), (*path, "not"))
+
+
+def drift_alone_pages_nobody(data: Data) -> Iterator[Finding]:
+    """A critical rule needs more than changed inputs."""
+    for index, rule in _items(data, "rules"):
+        if rule.get("severity") == "critical" and _true_by_drift_alone(rule.get("condition")):
+            fix = "Make it a warning, or combine it under `all` with a performance metric."
+            yield Finding(("rules", index, "severity"), "drift alone may be harmless and must not page.", fix)
+
+
+def _true_by_drift_alone(condition: object) -> bool:
+    """Whether a condition can hold while nothing but the inputs is known to have changed."""
+    if not isinstance(condition, dict) or not any(tag[1:-1] in condition for tag in FORMS if tag != "<signal>"):
+        return isinstance(condition, dict) and str(condition.get("metric")).startswith("drift.")
+    if "not" in condition:
+        return True  # that performance is fine is no breach
+    parts = [_true_by_drift_alone(part) for key in ("all", "any", "of") for _, part in _items(condition, key)]
+    needed = 1 if "any" in condition else len(parts) if "all" in condition else _number(condition, "at_least", math.inf)
+    return bool(parts) and sum(parts) >= needed
+
+
+def numbers_are_in_order(data: Data) -> Iterator[Finding]:
+    """Warnings come before critical levels, and lengths fit into each other."""
+    labels, retraining, performance = (_section(data, key) for key in ("labels", "retraining", "performance"))
+    maturity = _duration(labels, "maturity", Labels().maturity)
+    longest = _duration(labels, "max_delay", Labels().max_delay)
+    if maturity and longest and maturity > longest:
+        fix = "Raise max_delay or lower maturity."
+        yield Finding(("labels", "max_delay"), "is shorter than labels.maturity.", fix)
+    holdout = _duration(retraining, "holdout", Retraining().holdout)
+    training = _duration(retraining, "training_window", Retraining().training_window)
+    if holdout and training and holdout >= training:
+        fix = "Shorten holdout or lengthen training_window."
+        yield Finding(("retraining", "holdout"), "leaves nothing of retraining.training_window to train on.", fix)
+    baseline = _section(performance, "baseline")
+    if _number(baseline, "warning", BaselineShares().warning) > _number(
+        baseline, "critical", BaselineShares().critical
+    ):
+        fix = "Let warning be the smaller share."
+        yield Finding(("performance", "baseline"), "is critical before it warns.", fix)
+    places = [("drift", "bands", key) for key in _section(data, "drift", "bands")]
+    places += [("performance", "floors", key) for key in _section(performance, "floors")]
+    for place in places:
+        band, direction = _section(data, *place), "below" if place[-1] in HIGHER_IS_BETTER else "above"
+        step = _number(band, "critical", math.nan) - _number(band, "warning", math.nan)
+        if step < 0 if direction == "above" else step > 0:
+            fix = f"The further {direction}, the worse: swap the two."
+            yield Finding(place, "is critical before it warns.", fix)
+
+
+def routes_lead_somewhere(data: Data) -> Iterator[Finding]:
+    """Every channel that is routed to is described."""
+    notifications = _section(data, "notifications")
+    if notifications.get("slack") is None:
+        for severity, channels in _section(notifications, "routes").items():
+            for index, name in _texts(channels):
+                if name == "slack":
+                    path: Path = ("notifications", "routes", severity, index)
+                    yield Finding(path, "there is no Slack channel to send to.", "Add notifications.slack.channel.")
+
+
+def secrets_stay_outside(data: Data) -> Iterator[Finding]:
+    """No token, key or password stands in the file."""
+    for path, text in strings(data):
+        if looks_secret(text):
+            fix = "Put it in an environment variable, name that variable here (token_env), and revoke the secret."
+            yield Finding(path, "holds a secret, and this file is not a safe place for one.", fix)
+
+
+Check = Callable[[Data], Iterator[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    something_is_monitored,
+    features_are_named_once,
+    windows_are_named_once,
+    signals_exist,
+    names_are_unique,
+    enough_parts_to_choose_from,
+    drift_alone_pages_nobody,
+    numbers_are_in_order,
+    routes_lead_somewhere,
+    secrets_stay_outside,
+)

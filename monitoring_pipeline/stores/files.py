@@ -1,0 +1,106 @@
+"""Atomic files: a reader sees the old content or the new, never half of either.
+
+Add a way of publishing a file here. Keep what is in the files out: it belongs in the stores that write them.
+"""
+
+import os
+import uuid
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from monitoring_pipeline.describe.kernel import category_names
+from monitoring_pipeline.errors import StoreError
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as Parquet; the same table gives the same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def publish(path: Path, content: bytes) -> None:
+    """Write `content` to a temporary name beside `path` and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _written(path, content)
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink()
+        raise
+
+
+def publish_new(path: Path, content: bytes) -> bool:
+    """Write `content` to `path` unless something is there already; returns whether it was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _written(path, content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _written(path: Path, content: bytes) -> Path:
+    # Not tempfile: its files are closed to everyone but their owner, and logs are shared between services.
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.write_bytes(content)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def digest(content: bytes) -> str:
+    """Return a short content address, for names of files that are written once."""
+    return sha256(content).hexdigest()[:20]
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a Parquet file, or some of its columns, as a table; raises StoreError saying which file is broken."""
+    try:
+        # Not read_table: it sets up a dataset first, which for a small file takes longer than reading it.
+        with pq.ParquetFile(path, memory_map=False) as file:
+            return file.read(columns=columns)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such file. Check the path.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: not a readable Parquet file ({error}). Restore or remove it.") from error
+
+
+def read_together(paths: list[Path]) -> pa.Table | None:
+    """Return files as one table, in the order of their names; None for no files.
+
+    A column whose type differs between files becomes text where no type holds both: a producer that suddenly writes
+    numbers as text must not cost the other columns.
+    """
+    if not paths:
+        return None
+    tables = [read_parquet(path) for path in sorted(paths)]
+    names = {name for table in tables for name in table.column_names}
+    alike = all(table.schema.equals(tables[0].schema) for table in tables)
+    mixed = [] if alike else [name for name in names if _is_mixed(tables, name)]
+    return pa.concat_tables([_with_text(table, mixed) for table in tables], promote_options="permissive")
+
+
+def _is_mixed(tables: Sequence[pa.Table], name: str) -> bool:
+    schemas = [pa.schema([table.schema.field(name)]) for table in tables if name in table.column_names]
+    try:
+        pa.unify_schemas(schemas, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        return True
+    return False
+
+
+def _with_text(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, category_names(table[name]))
+    return table

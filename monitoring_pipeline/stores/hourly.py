@@ -1,0 +1,324 @@
+"""What the hourly assets produce, one Parquet file per model, kind and hour: samples, profiles, signals and the like.
+
+    <kind>/model=<name>/2013-04-18T05Z.parquet
+
+An hour that was processed has a file, even when it is empty: a missing file means "not done yet". Add a kind of
+hourly record here, with its columns. Keep what the records mean out: they belong to the stages.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.outcomes import OutcomeProfile
+from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
+from monitoring_pipeline.evaluate.signals import Absence, Signal
+from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
+from monitoring_pipeline.judge.verdicts import Level, Verdict
+from monitoring_pipeline.stores.files import parquet_bytes, publish, read_parquet
+from monitoring_pipeline.stores.parquet import hour_name, model_folder, parse_hour
+
+TIME = pa.timestamp("us", tz="UTC")
+
+PROFILE_SCHEMA = pa.schema(
+    [
+        ("version", pa.string()),
+        ("segment", pa.string()),
+        ("rows", pa.int64()),
+        ("column", pa.string()),
+        ("counts", pa.list_(pa.int64())),
+        ("sums", pa.list_(pa.float64())),
+        ("squares", pa.float64()),
+        ("nulls", pa.int64()),
+        ("invalid", pa.int64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("unseen", pa.list_(pa.struct([("name", pa.string()), ("count", pa.int64())]))),
+        ("unseen_rows", pa.int64()),
+    ]
+)
+
+OUTCOME_SCHEMA = pa.schema(
+    [
+        ("version", pa.string()),
+        *((name, pa.int64()) for name in ("rows", "labelled", "scored", "unusable", "known_at")),
+        *((name, pa.list_(pa.int64())) for name in ("positives", "negatives", "confusion")),
+        *((name, pa.list_(pa.float64())) for name in ("score_sums", "losses")),
+    ]
+)
+
+SIGNAL_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("metric", "model", "version")),
+        *((name, TIME) for name in ("window_start", "window_end")),
+        ("window", pa.string()),
+        ("value", pa.float64()),
+        *((name, pa.string()) for name in ("absence", "reason", "unit")),
+        ("rows", pa.int64()),
+        *((name, pa.float64()) for name in ("low", "high")),
+        *((name, pa.string()) for name in ("column", "segment", "baseline")),
+        *((name, pa.float64()) for name in ("baseline_value", "p_value")),
+        ("detail", pa.string()),
+    ]
+)
+
+VERDICT_SCHEMA = pa.schema(
+    [
+        *SIGNAL_SCHEMA,
+        ("level", pa.string()),
+        ("threshold", pa.float64()),
+        ("threshold_origin", pa.string()),
+        ("verdict_reason", pa.string()),
+    ]
+)
+
+RULE_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("rule", "model")),
+        ("hour", TIME),
+        *((name, pa.string()) for name in ("state", "severity", "reason", "runbook", "evidence")),
+    ]
+)
+
+
+def signals_table(signals: Iterable[Signal]) -> pa.Table:
+    """Return signals as a table, one row each; `detail` is JSON text."""
+    return pa.Table.from_pylist([_signal_row(signal) for signal in signals], schema=SIGNAL_SCHEMA)
+
+
+def verdicts_table(verdicts: Iterable[Verdict]) -> pa.Table:
+    """Return verdicts as a table: the columns of their signals and four more."""
+    return pa.Table.from_pylist([verdict_row(verdict) for verdict in verdicts], schema=VERDICT_SCHEMA)
+
+
+class HourlyStore:
+    """Hourly results of all models below one folder. Every write replaces the hour as a whole."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def hours(self, kind: str, model: str) -> list[datetime]:
+        """Return the hours of a kind that have been processed, oldest first."""
+        return sorted(parse_hour(path.stem) for path in model_folder(self._root, kind, model).glob("*.parquet"))
+
+    def write(self, kind: str, model: str, hour: datetime, table: pa.Table) -> None:
+        """Replace one hour of one kind."""
+        publish(self._path(kind, model, hour), parquet_bytes(table))
+
+    def read(
+        self, kind: str, model: str, start: datetime, end: datetime, columns: Sequence[str] | None = None
+    ) -> dict[datetime, pa.Table]:
+        """Return the hours in [start, end) that have been processed, or only some of their columns."""
+        wanted = [(start + step * HOUR) for step in range(round((end - start) / HOUR))]
+        paths = [(hour, path) for hour in wanted if (path := self._path(kind, model, hour)).exists()]
+        with ThreadPoolExecutor(2) as pool:
+            tables = pool.map(lambda item: read_parquet(item[1], columns), paths)
+            return {hour: table for (hour, _), table in zip(paths, tables, strict=True)}
+
+    def remove_model(self, kind: str, model: str) -> None:
+        """Forget every hour of one kind."""
+        for path in model_folder(self._root, kind, model).glob("*.parquet"):
+            path.unlink()
+
+    def _path(self, kind: str, model: str, hour: datetime) -> Path:
+        return model_folder(self._root, kind, model) / f"{hour_name(hour)}.parquet"
+
+    def write_profiles(self, model: str, hour: datetime, profiles: Sequence[Profile]) -> None:
+        rows = [row for profile in profiles for row in _profile_rows(profile)]
+        self.write("profiles", model, hour, pa.Table.from_pylist(rows, schema=PROFILE_SCHEMA))
+
+    def read_profiles(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[Profile]]:
+        """Return the profiles of every described hour; an hour without rows has an empty list."""
+        return {hour: _profiles(table) for hour, table in self.read("profiles", model, start, end).items()}
+
+    def read_served(self, model: str, start: datetime, end: datetime) -> dict[datetime, dict[str, int]]:
+        """Return how many rows each version served in every described hour."""
+        tables = self.read("profiles", model, start, end, ["version", "rows"])
+        return {
+            hour: dict(zip(table["version"].to_pylist(), table["rows"].to_pylist(), strict=True))
+            for hour, table in tables.items()
+        }
+
+    def read_labelled(self, model: str, start: datetime, end: datetime) -> dict[datetime, int]:
+        """Return how many labelled predictions every joined hour has, of all versions together."""
+        tables = self.read("outcomes", model, start, end, ["labelled"])
+        return {hour: sum(table["labelled"].to_pylist()) for hour, table in tables.items()}
+
+    def write_outcomes(self, model: str, hour: datetime, outcomes: dict[str, OutcomeProfile]) -> None:
+        rows = [{"version": version} | _outcome_row(outcome) for version, outcome in outcomes.items()]
+        self.write("outcomes", model, hour, pa.Table.from_pylist(rows, schema=OUTCOME_SCHEMA))
+
+    def read_outcomes(self, model: str, start: datetime, end: datetime) -> dict[datetime, dict[str, OutcomeProfile]]:
+        return {
+            hour: {row["version"]: OutcomeProfile.from_json(row) for row in table.to_pylist()}
+            for hour, table in self.read("outcomes", model, start, end).items()
+        }
+
+    def write_signals(self, report: str, model: str, hour: datetime, signals: Iterable[Signal]) -> None:
+        self.write(report, model, hour, signals_table(signals))
+
+    def read_signals(self, report: str, model: str, start: datetime, end: datetime) -> dict[datetime, list[Signal]]:
+        tables = self.read(report, model, start, end)
+        return {hour: [signal_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
+
+    def write_verdicts(self, model: str, hour: datetime, verdicts: Iterable[Verdict]) -> None:
+        self.write("verdicts", model, hour, verdicts_table(verdicts))
+
+    def read_verdicts(
+        self, model: str, start: datetime, end: datetime, metrics: Iterable[str] | None = None
+    ) -> dict[datetime, list[Verdict]]:
+        """Return the verdicts of [start, end), or only those on some metrics: a rule looks at few of many."""
+        tables = self.read("verdicts", model, start, end)
+        if metrics is not None:
+            wanted = pa.array(sorted(metrics), pa.string())
+            tables = {hour: table.filter(pc.is_in(table["metric"], wanted)) for hour, table in tables.items()}
+        return {hour: [verdict_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
+
+    def write_rules(self, model: str, hour: datetime, outcomes: Iterable[RuleOutcome]) -> None:
+        rows = [_rule_row(outcome) for outcome in outcomes]
+        self.write("rules", model, hour, pa.Table.from_pylist(rows, schema=RULE_SCHEMA))
+
+    def read_rules(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[RuleOutcome]]:
+        tables = self.read("rules", model, start, end)
+        return {hour: [_rule_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
+
+
+def _profile_rows(profile: Profile) -> list[dict[str, Any]]:
+    shared = {"version": profile.version, "segment": profile.segment, "rows": profile.rows}
+    if not profile.columns:  # a version without a reference: its rows are known, its columns are not
+        return [shared]
+    return [
+        shared
+        | {
+            "column": name,
+            "counts": column.counts,
+            "sums": column.sums,
+            "squares": column.squares,
+            "nulls": column.nulls,
+            "invalid": column.invalid,
+            "low": column.low,
+            "high": column.high,
+            "unseen": [{"name": category, "count": count} for category, count in column.unseen],
+            "unseen_rows": column.unseen_rows,
+        }
+        for name, column in profile.columns.items()
+    ]
+
+
+def _profiles(table: pa.Table) -> list[Profile]:
+    counts, sums = _arrays(table["counts"], np.int64), _arrays(table["sums"], np.float64)
+    columns: dict[tuple[str, str, int], dict[str, ColumnProfile]] = {}
+    for place, row in enumerate(table.drop_columns(["counts", "sums"]).to_pylist()):
+        entry = columns.setdefault((row["version"], row["segment"], row["rows"]), {})
+        if row["column"] is None:
+            continue
+        entry[row["column"]] = ColumnProfile(
+            counts=counts[place],
+            sums=sums[place],
+            squares=row["squares"],
+            nulls=row["nulls"],
+            invalid=row["invalid"],
+            low=row["low"],
+            high=row["high"],
+            unseen=tuple((item["name"], item["count"]) for item in row["unseen"]),
+            unseen_rows=row["unseen_rows"],
+        )
+    return [Profile(version, rows, parts, segment) for (version, segment, rows), parts in columns.items()]
+
+
+def _arrays(column: pa.ChunkedArray, dtype: type) -> list[Any]:
+    # Lists of numbers as views of one array: `to_pylist` would make a Python object of every number.
+    lists = column.combine_chunks()
+    values = lists.values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
+    return [values[start:end] for start, end in pairwise(lists.offsets.to_pylist())]
+
+
+def _outcome_row(outcome: OutcomeProfile) -> dict[str, Any]:
+    return outcome.to_json() | {"confusion": outcome.confusion.ravel().tolist()}
+
+
+def _signal_row(signal: Signal) -> dict[str, Any]:
+    row = {entry.name: getattr(signal, entry.name) for entry in fields(signal)}
+    absence = signal.absence.value if signal.absence else None
+    return row | {
+        "window": signal.window,
+        "absence": absence,
+        "detail": json.dumps(signal.detail, sort_keys=True) if signal.detail else None,
+    }
+
+
+def signal_of(row: dict[str, Any]) -> Signal:
+    """Return the signal a row of `signals_table` holds."""
+    known = {entry.name: row[entry.name] for entry in fields(Signal)}
+    known["absence"] = Absence(row["absence"]) if row["absence"] else None
+    known["detail"] = json.loads(row["detail"]) if row["detail"] else {}
+    return Signal(**known)
+
+
+def verdict_row(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as one flat row."""
+    return _signal_row(verdict.signal) | {
+        "level": verdict.level.value,
+        "threshold": verdict.threshold,
+        "threshold_origin": verdict.threshold_origin,
+        "verdict_reason": verdict.reason,
+    }
+
+
+def verdict_of(row: dict[str, Any]) -> Verdict:
+    """Return the verdict a row of `verdicts_table` holds."""
+    return Verdict(
+        signal_of(row), Level(row["level"]), row["threshold"], row["threshold_origin"], row["verdict_reason"]
+    )
+
+
+def _rule_row(outcome: RuleOutcome) -> dict[str, Any]:
+    return {
+        "rule": outcome.rule,
+        "model": outcome.model,
+        "hour": outcome.hour,
+        "state": outcome.state.value,
+        "severity": outcome.severity.value,
+        "reason": outcome.reason,
+        "runbook": outcome.runbook,
+        "evidence": json.dumps([json_row(verdict_row(verdict)) for verdict in outcome.evidence]),
+    }
+
+
+def _rule_of(row: dict[str, Any]) -> RuleOutcome:
+    evidence = [verdict_of(_times_of(item)) for item in json.loads(row["evidence"])]
+    return RuleOutcome(
+        row["rule"],
+        row["model"],
+        row["hour"],
+        RuleState(row["state"]),
+        Level(row["severity"]),
+        row["reason"],
+        tuple(evidence),
+        row["runbook"],
+    )
+
+
+def json_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its times as ISO 8601 text."""
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _times_of(row: dict[str, Any]) -> dict[str, Any]:
+    times = {name: datetime.fromisoformat(row[name]) for name in ("window_start", "window_end")}
+    return row | times
+
+
+def trailing_start(hours: Sequence[datetime], reach: timedelta) -> datetime:
+    """Return the start of the longest window that ends with the first of `hours`."""
+    return min(hours) + HOUR - reach

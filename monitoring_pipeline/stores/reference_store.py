@@ -1,0 +1,63 @@
+"""References: kept with their model version in the registry, copied to a folder for the hourly runs.
+
+With the copy an hour needs neither the registry nor its client.
+Add a place references come from here. Keep what they contain out: it belongs in describe.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from monitoring_pipeline.describe.references import Reference
+from monitoring_pipeline.errors import ReferenceError, RegistryError
+from monitoring_pipeline.retrain.registry import ModelRegistry
+from monitoring_pipeline.stores.files import publish
+from monitoring_pipeline.stores.parquet import model_folder
+
+ARTIFACT = "monitoring/reference.json"
+
+
+class ReferenceStore:
+    """References by model and version."""
+
+    def __init__(self, root: Path, registry: ModelRegistry) -> None:
+        self._root = root
+        self._registry = registry
+
+    def load(self, model: str, version: str) -> Reference | None:
+        """Return the reference of a version, from the folder or else from the registry; None when it has none."""
+        path = self._path(model, version)
+        if path.exists():
+            return Reference.from_json(_document(path))
+        try:
+            document = self._registry.read_json(self._registry.version(model, version), ARTIFACT)
+        except RegistryError:
+            return None
+        reference = Reference.from_json(cast("dict[str, Any]", document))
+        self._copy(reference)
+        return reference
+
+    def save(self, reference: Reference) -> None:
+        """Store a reference with its version; the folder gets its copy last."""
+        document = reference.to_json()
+        version = self._registry.version(reference.model, reference.version)
+        self._registry.write_json(version, ARTIFACT, document)
+        self._registry.set_tags(reference.model, reference.version, {"reference_digest": reference.digest})
+        self._copy(reference)
+
+    def _copy(self, reference: Reference) -> None:
+        content = json.dumps(reference.to_json()).encode()
+        publish(self._path(reference.model, reference.version), content)
+
+    def _path(self, model: str, version: str) -> Path:
+        return model_folder(self._root, "references", model) / f"{quote(version, safe='')}.json"
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise ReferenceError(
+            f"{path}: not JSON ({error}). Remove it: it is a copy, and is fetched from the registry again."
+        ) from error

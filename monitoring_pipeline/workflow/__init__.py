@@ -1,0 +1,1 @@
+"""The Dagster layer: when things happen, never what happens."""

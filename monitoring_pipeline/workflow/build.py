@@ -1,0 +1,52 @@
+"""Assembly: monitors in, Dagster definitions out.
+
+Add a new kind of definition to `build_definitions`. Keep its body out: it has a file of its own.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.workflow import jobs, sensors
+from monitoring_pipeline.workflow.alerting import alerting_job, dispatch_job
+from monitoring_pipeline.workflow.hourly_assets import hourly_assets
+from monitoring_pipeline.workflow.model_assets import model_assets
+from monitoring_pipeline.workflow.resources import Monitoring
+
+
+def build_definitions(
+    monitors: Sequence[Monitor],
+    *,
+    root: str = ".",
+    sensor_seconds: int = 30,
+) -> dg.Definitions:
+    """Return assets, jobs, schedules and sensors of every monitor, and the dispatcher they share."""
+    dispatcher = dispatch_job({monitor.model: monitor for monitor in monitors})
+    shared = dg.Definitions(jobs=[dispatcher], sensors=[sensors.dispatch_sensor(dispatcher, seconds=sensor_seconds)])
+    own = [monitor_definitions(monitor, sensor_seconds=sensor_seconds) for monitor in monitors]
+    resources = dg.Definitions(resources={"monitoring": Monitoring(root=root)})
+    return dg.Definitions.merge(shared, resources, *own)
+
+
+def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definitions:
+    """Return everything that belongs to one monitor."""
+    hourly, late_labels = jobs.hourly_job(monitor), jobs.late_labels_job(monitor)
+    reference, retraining = jobs.reference_job(monitor), jobs.retraining_job(monitor)
+    alerting = alerting_job(monitor)
+    return dg.Definitions(
+        assets=[*hourly_assets(monitor), *model_assets(monitor)],
+        jobs=[hourly, late_labels, reference, retraining, alerting],
+        schedules=[
+            dg.build_schedule_from_partitioned_job(
+                hourly, name=f"{monitor.model}__every_hour", minute_of_hour=jobs.MINUTES_PAST
+            )
+        ],
+        sensors=[
+            sensors.registry_sensor(monitor, reference, seconds=sensor_seconds),
+            sensors.missed_hours_sensor(monitor, hourly, seconds=sensor_seconds),
+            sensors.late_labels_sensor(monitor, late_labels, seconds=sensor_seconds),
+            sensors.alerting_sensor(monitor, alerting, seconds=sensor_seconds),
+            sensors.retraining_sensor(monitor, retraining, seconds=sensor_seconds),
+        ],
+    )

@@ -1,0 +1,309 @@
+"""The hourly assets of one monitor: sample and profile, outcomes, drift, performance, verdicts.
+
+Add an hourly asset here when it is a stage of its own; breadth (another metric, another column) goes inside an asset,
+because every materialisation costs the event log a dozen rows. Keep computation out: it belongs in stages.
+Every body takes the hours of one partition or of a whole range, and a check never raises.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from monitoring_pipeline.describe.profiles import Profile
+from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
+from monitoring_pipeline.judge.verdicts import Level
+from monitoring_pipeline.publish.charts import escape, sparkline, verdict_table
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
+from monitoring_pipeline.workflow.resources import Monitoring
+
+BACKFILL = dg.BackfillPolicy.single_run()
+SHOWN = 20
+"""Rows of a table in metadata: every evaluation is kept in the event log for ever."""
+
+
+def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
+    """Return the hourly assets of one monitor, keyed [model, name]."""
+    model = monitor.model
+    shared: dict[str, Any] = {
+        "partitions_def": hourly_partitions(monitor.start, monitor.end),
+        "backfill_policy": BACKFILL,
+        "owners": list(monitor.owners) or None,
+        "key_prefix": [model],
+    }
+    group = f"{model}_hourly"
+
+    def key(name: str) -> dg.AssetKey:
+        return dg.AssetKey([model, name])
+
+    @dg.multi_asset(
+        name=f"{model}__serving",
+        specs=[
+            dg.AssetSpec(
+                key("serving_sample"),
+                description="A bounded, uniform, deterministic sample of the hour's predictions, for exact tests.",
+                deps=[key("prediction_log")],
+                kinds={"parquet"},
+                group_name=group,
+                owners=shared["owners"],
+            ),
+            dg.AssetSpec(
+                key("serving_profile"),
+                description="Mergeable profile of every feature, the score and the prediction, per model version.",
+                deps=[key("prediction_log"), key("reference_distributions")],
+                kinds={"parquet"},
+                group_name=group,
+                owners=shared["owners"],
+            ),
+        ],
+        check_specs=[dg.AssetCheckSpec("every_version_has_a_reference", asset=key("serving_profile"))],
+        partitions_def=shared["partitions_def"],
+        backfill_policy=BACKFILL,
+    )
+    def serving(context: dg.AssetExecutionContext, monitoring: Monitoring) -> Iterator[dg.MaterializeResult]:
+        yield from describe_serving(context, monitoring, monitor)
+
+    @dg.asset(
+        name="outcomes",
+        description="Labels joined to the predictions they belong to, in mergeable counters, as of a moment.",
+        deps=[key("label_log"), key("prediction_log")],
+        kinds={"parquet"},
+        group_name=group,
+        **shared,
+    )
+    def outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return join_outcomes(context, monitoring, monitor)
+
+    @dg.asset(
+        name="drift_report",
+        description="Distance of features, score and predictions from the training reference, in every window.",
+        deps=[key("serving_profile"), key("reference_distributions")],
+        check_specs=[dg.AssetCheckSpec("drift_is_known", asset=key("drift_report"))],
+        kinds={"parquet"},
+        group_name=group,
+        **shared,
+    )
+    def drift_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return report_drift(context, monitoring, monitor)
+
+    @dg.asset(
+        name="performance_report",
+        description="Accuracy, AUC, log loss and more with intervals, from the labels known so far, in every window.",
+        deps=[key("outcomes"), key("reference_distributions")],
+        check_specs=[dg.AssetCheckSpec("labels_arrive", asset=key("performance_report"))],
+        kinds={"parquet"},
+        group_name=group,
+        **shared,
+    )
+    def performance_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return report_performance(context, monitoring, monitor)
+
+    @dg.asset(
+        name="verdicts",
+        description="What the signals mean: a level and threshold for each, and the state of every alert rule.",
+        deps=[key("drift_report"), key("performance_report")],
+        check_specs=[
+            dg.AssetCheckSpec("no_rule_fires", asset=key("verdicts")),
+            dg.AssetCheckSpec("model_is_known_to_be_well", asset=key("verdicts")),
+        ],
+        kinds={"parquet"},
+        group_name=group,
+        **shared,
+    )
+    def verdicts(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return judge_hours(context, monitoring, monitor)
+
+    return [serving, outcomes, drift_report, performance_report, verdicts]
+
+
+def describe_serving(
+    context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
+) -> Iterator[dg.MaterializeResult]:
+    """Sample and describe each hour."""
+    described = monitoring.stages(monitor).describe(hours_of(context))
+    sample, profile = (dg.AssetKey([monitor.model, name]) for name in ("serving_sample", "serving_profile"))
+    limit = monitor.sampling.rows_per_hour
+    for hour, profiles in described.items():
+        rows = sum(entry.rows for entry in profiles)
+        add(context, sample, hour, {"dagster/row_count": min(rows, limit), "rows_logged": rows})
+        add(context, profile, hour, _profile_numbers(profiles, rows))
+    versions = {entry.version: bool(entry.columns) for entries in described.values() for entry in entries}
+    unknown = sorted(version for version, known in versions.items() if not known)
+    yield dg.MaterializeResult(asset_key=sample)
+    yield dg.MaterializeResult(
+        asset_key=profile,
+        metadata={"versions": ", ".join(sorted(versions)) or "none", "rows_by_hour": _hour_line(described)},
+        check_results=[
+            dg.AssetCheckResult(
+                asset_key=profile,
+                check_name="every_version_has_a_reference",
+                passed=not unknown,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=(
+                    f"no reference for version(s) {', '.join(unknown)}: materialise reference_distributions"
+                    if unknown
+                    else "every version that served has its reference"
+                ),
+            )
+        ],
+    )
+
+
+def join_outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
+    """Join labels known by now to each hour."""
+    as_of = monitoring.now()
+    joined = monitoring.stages(monitor).join(hours_of(context), as_of=as_of)
+    for hour, parts in joined.items():
+        rows, labelled = (sum(getattr(part, name) for part in parts.values()) for name in ("rows", "labelled"))
+        add(context, context.asset_key, hour, {"rows": rows, "labelled_rows": labelled})
+    return dg.MaterializeResult(metadata={"labels_as_of": dg.MetadataValue.text(as_of.isoformat())})
+
+
+def report_drift(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
+    """Measure drift of each hour's windows."""
+    measured = monitoring.stages(monitor).measure_drift(hours_of(context))
+    for hour, signals in measured.items():
+        add(context, context.asset_key, hour, _largest_psi(signals))
+    last = measured[max(measured)]
+    known = [signal for signal in last if signal.metric == "drift.psi" and signal.value is not None]
+    absences = sorted({str(signal.absence) for signal in last if signal.absence})
+    return dg.MaterializeResult(
+        metadata={"largest_psi": _signal_table(known), "signals": sum(map(len, measured.values()))},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="drift_is_known",
+                passed=bool(known),
+                severity=dg.AssetCheckSeverity.WARN,
+                description=(
+                    f"{len(known)} columns and windows measured" if known else f"nothing known: {', '.join(absences)}"
+                ),
+            )
+        ],
+    )
+
+
+def report_performance(
+    context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
+) -> dg.MaterializeResult:
+    """Measure performance of each hour's windows."""
+    measured = monitoring.stages(monitor).measure_performance(hours_of(context))
+    longest = monitor.windows[-1]
+    for hour, signals in measured.items():
+        values = {
+            signal.metric.removeprefix("performance."): signal.value
+            for signal in signals
+            if signal.window == longest and signal.metric.startswith("performance.") and signal.value is not None
+        }
+        add(context, context.asset_key, hour, {f"{name}_{longest}": value for name, value in values.items()})
+    coverage = _coverage(measured[max(measured)], longest)
+    return dg.MaterializeResult(
+        metadata={"signals": sum(map(len, measured.values()))},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="labels_arrive",
+                passed=coverage is not None and coverage >= monitor.performance.min_coverage,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=(
+                    "no prediction in the window" if coverage is None else f"{coverage:.1%} of {longest} have labels"
+                ),
+            )
+        ],
+    )
+
+
+def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
+    """Judge each hour and evaluate its rules."""
+    judged = monitoring.stages(monitor).judge(hours_of(context))
+    for hour, (verdicts, _) in judged.items():
+        counts = {level.value: sum(verdict.level is level for verdict in verdicts) for level in Level}
+        add(context, context.asset_key, hour, counts)
+    verdicts, rules = judged[max(judged)]
+    graded = [verdict for verdict in verdicts if verdict.threshold_origin != "none"]
+    firing = [outcome for outcome in rules if outcome.state is RuleState.FIRING]
+    known = [verdict for verdict in graded if verdict.level is not Level.UNKNOWN]
+    return dg.MaterializeResult(
+        metadata={
+            "what_stands_out": dg.MetadataValue.md(verdict_table(graded, limit=SHOWN)),
+            "rules": dg.MetadataValue.md(_rule_table(rules)),
+            "hours_judged": len(judged),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="no_rule_fires",
+                passed=not firing,
+                severity=_severity(firing),
+                description="; ".join(f"{outcome.rule}: {outcome.reason}" for outcome in firing) or "all quiet",
+            ),
+            dg.AssetCheckResult(
+                check_name="model_is_known_to_be_well",
+                passed=bool(known) and not firing,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{len(known)} verdicts known of {len(verdicts)} signals",
+            ),
+        ],
+    )
+
+
+def add(context: dg.AssetExecutionContext, key: dg.AssetKey, hour: datetime, numbers: Mapping[str, Any]) -> None:
+    """Attach numbers to one partition's materialisation, where the UI charts them over time."""
+    context.add_asset_metadata(dict(numbers), asset_key=key, partition_key=partition_key(hour))
+
+
+def _profile_numbers(profiles: Sequence[Profile], rows: int) -> dict[str, Any]:
+    cells = sum(entry.rows * len(entry.columns) for entry in profiles)
+    nulls = sum(column.nulls for entry in profiles for column in entry.columns.values())
+    return {"dagster/row_count": rows, "null_share": nulls / cells if cells else 0.0}
+
+
+def _hour_line(described: Mapping[datetime, Sequence[Profile]]) -> dg.MarkdownMetadataValue:
+    counts = [float(sum(entry.rows for entry in profiles)) for profiles in described.values()]
+    first, last = min(described), max(described)
+    line = sparkline(counts[-72:])
+    return dg.MetadataValue.md(f"`{line}` rows per hour, {first:%d %b %H:%M} to {last:%d %b %H:%M} UTC")
+
+
+def _largest_psi(signals: Sequence[Signal]) -> dict[str, float]:
+    largest: dict[str, float] = {}
+    for signal in signals:
+        if signal.metric == "drift.psi" and signal.value is not None:
+            name = f"largest_psi_{signal.window}"
+            largest[name] = max(largest.get(name, 0.0), signal.value)
+    return largest
+
+
+def _signal_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
+    worst = sorted(signals, key=lambda signal: (-(signal.value or 0.0), signal.column, signal.window))[:SHOWN]
+    records = [
+        dg.TableRecord(
+            {
+                "column": signal.column,
+                "window": signal.window,
+                "version": signal.version,
+                "psi": round(signal.value or 0.0, 4),
+                "rows": signal.rows,
+            }
+        )
+        for signal in worst
+    ]
+    columns = [("column", "string"), ("window", "string"), ("version", "string"), ("psi", "float"), ("rows", "int")]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns])
+    return dg.MetadataValue.table(records=records, schema=schema)
+
+
+def _coverage(signals: Sequence[Signal], window: str) -> float | None:
+    found = [s.value for s in signals if s.metric == "performance.label_coverage" and s.window == window and s.value]
+    return max(found, default=None)
+
+
+def _severity(firing: Sequence[RuleOutcome]) -> dg.AssetCheckSeverity:
+    critical = any(outcome.severity is Level.CRITICAL for outcome in firing)
+    return dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN
+
+
+def _rule_table(rules: Sequence[RuleOutcome]) -> str:
+    lines = ["| rule | state | severity | why |", "|---|---|---|---|"]
+    lines += [f"| {rule.rule} | {rule.state} | {rule.severity} | {escape(rule.reason)} |" for rule in rules]
+    return "\n".join(lines)

@@ -1,0 +1,49 @@
+"""Jobs over the assets of one monitor.
+
+Add a job here when people or sensors start a selection of assets together. Keep conditions for starting it out: they
+belong in sensors.
+"""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from monitoring_pipeline.settings.monitor import Monitor
+
+HOURLY = ("serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts")
+LATE_LABELS = ("outcomes", "performance_report", "verdicts")
+RETRAINING = ("training_set", "challenger", "challenger_evaluation", "promotion")
+
+AssetJob = UnresolvedAssetJobDefinition  # what define_asset_job returns; Dagster has no public name for it
+MINUTES_PAST = 10
+"""Minutes past the hour at which it is processed: the last batches of the log have been flushed by then."""
+
+
+def asset_job(monitor: Monitor, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
+    """Return a job over some of a monitor's assets, run in one process."""
+    return dg.define_asset_job(
+        name=f"{monitor.model}__{name}",
+        selection=dg.AssetSelection.assets(*([monitor.model, asset] for asset in assets)),
+        description=description,
+        executor_def=dg.in_process_executor,
+        tags={"monitoring/model": monitor.model},
+    )
+
+
+def hourly_job(monitor: Monitor) -> AssetJob:
+    """Return the job the schedule starts, and backfills use."""
+    return asset_job(monitor, "hourly", HOURLY, "Describe, evaluate and judge one hour, or every hour of a range.")
+
+
+def late_labels_job(monitor: Monitor) -> AssetJob:
+    """Return the job for hours that have been processed and whose labels have changed since."""
+    return asset_job(monitor, "late_labels", LATE_LABELS, "Evaluate again exactly the hours whose labels changed.")
+
+
+def reference_job(monitor: Monitor) -> AssetJob:
+    """Return the job that builds what serving is compared with."""
+    return asset_job(monitor, "reference", ("reference_distributions",), "Describe the training data of each version.")
+
+
+def retraining_job(monitor: Monitor) -> AssetJob:
+    """Return the job of one retraining, from its training set to the promotion or the reason against it."""
+    return asset_job(monitor, "retraining", RETRAINING, "Train a challenger, compare it, promote it if it is better.")

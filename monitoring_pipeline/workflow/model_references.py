@@ -1,0 +1,69 @@
+"""From the reference rows logged with a model version to its Reference.
+
+Add what a version's tags or logged columns say about its reference here. Keep describing out: it belongs in describe.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from monitoring_pipeline.capture.windows import window_length
+from monitoring_pipeline.describe.references import Reference, build_reference
+from monitoring_pipeline.errors import ReferenceError
+from monitoring_pipeline.retrain.registry import ModelRegistry, ModelVersion
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.stores.mlflow_reference import REFERENCE_COLUMNS, REFERENCE_ROWS
+from monitoring_pipeline.workflow.resources import Monitoring
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRoles:
+    """What the columns of logged reference rows are for (`log_reference`)."""
+
+    time: str
+    score: str | None
+    prediction: str | None
+    label: str | None
+
+
+def read_reference_rows(registry: ModelRegistry, version: ModelVersion) -> tuple[pa.Table, ReferenceRoles]:
+    """Return the rows a training script logged with a version, and the roles of their columns."""
+    roles = registry.read_json(version, REFERENCE_COLUMNS)
+    if not isinstance(roles, dict):
+        raise ReferenceError(f"{version.name} v{version.version}: {REFERENCE_COLUMNS} is not a mapping. Log it again.")
+    named = ReferenceRoles(roles["time"], roles.get("score"), roles.get("prediction"), roles.get("label"))
+    return registry.read_parquet(version, REFERENCE_ROWS), named
+
+
+def build_version_reference(monitoring: Monitoring, monitor: Monitor, version: ModelVersion) -> Reference:
+    """Return the reference of a version, from the rows its training script logged with log_reference."""
+    rows, roles = read_reference_rows(monitoring.registry, version)
+    specs = monitor.column_specs()
+    renamed = {roles.score: monitor.columns.score, roles.prediction: monitor.columns.prediction}
+    rows = rows.rename_columns([renamed.get(name) or name for name in rows.column_names])
+    missing = [spec.name for spec in specs if spec.name not in rows.column_names]
+    if missing:
+        raise ReferenceError(
+            f"{version.name} v{version.version}: its reference rows lack {', '.join(missing)}, which the "
+            f"monitor watches; they have {', '.join(rows.column_names)}. Log them with log_reference, or correct the "
+            "monitor's YAML."
+        )
+    return build_reference(
+        rows,
+        specs,
+        model=version.name,
+        version=version.version,
+        computed_at=monitoring.now(),
+        time=roles.time,
+        label=roles.label,
+        windows=[window_length(name) for name in monitor.windows],
+        trained_until=_moment(version.tags.get("trained_until")),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

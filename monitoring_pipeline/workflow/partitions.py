@@ -1,0 +1,61 @@
+"""Hourly partitions in UTC, and the hours between partition keys.
+
+Add arithmetic between partitions and hours here. Keep other time zones out: a local calendar has an hour twice a year
+that exists twice, or never.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from monitoring_pipeline.capture.windows import HOUR
+
+KEY_FORMAT = "%Y-%m-%d-%H:%M"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+def hourly_partitions(start: datetime, end: datetime | None) -> dg.HourlyPartitionsDefinition:
+    """Return the hours from `start` on, up to `end` where monitoring ends."""
+    return dg.HourlyPartitionsDefinition(
+        start_date=start.strftime(KEY_FORMAT), end_date=end.strftime(KEY_FORMAT) if end else None, timezone="UTC"
+    )
+
+
+def partition_key(hour: datetime) -> str:
+    """Return the partition key of an hour."""
+    return hour.astimezone(UTC).strftime(KEY_FORMAT)
+
+
+def hour_of_key(key: str) -> datetime:
+    """Return the hour of a partition key."""
+    return datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
+
+
+def hours_of(context: dg.AssetExecutionContext) -> list[datetime]:
+    """Return the hours a run covers: one, or every hour of a range."""
+    window = context.partition_time_window
+    start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
+    return [start + step * HOUR for step in range(round((end - start) / HOUR))]
+
+
+def ranges(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
+    """Return the unbroken stretches of hours as (first, last), oldest first."""
+    found: list[tuple[datetime, datetime]] = []
+    for hour in sorted(set(hours)):
+        if found and hour - found[-1][1] == HOUR:
+            found[-1] = (found[-1][0], hour)
+        else:
+            found.append((hour, hour))
+    return found
+
+
+def range_tags(first: datetime, last: datetime) -> dict[str, str]:
+    """Return the run tags that make one run of a stretch of partitions."""
+    return {RANGE_START: partition_key(first), RANGE_END: partition_key(last)}
+
+
+def at_most(hours: Sequence[datetime], limit: int) -> Sequence[datetime]:
+    """Return the oldest `limit` hours, so that a long absence is made good in bounded runs."""
+    return sorted(hours)[:limit]

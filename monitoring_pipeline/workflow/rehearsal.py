@@ -1,0 +1,134 @@
+"""A rehearsal: the sensors of the code location, driven over past hours on a real Dagster instance.
+
+A clock in a file says what time it is. Each step runs the sensor daemon's own iteration, so ticks, cursors and run
+keys are recorded as they always are, and the runs they request execute in this process: a day of hours takes seconds
+where a process per run would take minutes. Add ways of driving an instance here. Keep what is being rehearsed out.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.sensor import execute_sensor_iteration
+
+SHORTEST_INTERVAL_S = 1
+"""Sensors of the code location must have this interval; the daemon passes over one that ticked more recently."""
+
+MODULE = "monitoring_pipeline.definitions"
+LOCATION = "monitoring_pipeline"
+
+STORAGE = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+event_log_storage:
+  module: dagster._core.storage.event_log
+  class: ConsolidatedSqliteEventLogStorage
+  config:
+    base_dir: {home}/events
+run_storage:
+  module: dagster._core.storage.runs
+  class: SqliteRunStorage
+  config:
+    base_dir: {home}/runs
+schedule_storage:
+  module: dagster._core.storage.schedules
+  class: SqliteScheduleStorage
+  config:
+    base_dir: {home}/schedules
+"""
+"""The instance that is left behind for the UI. One event log for all runs: a database per run writes a third slower."""
+
+IN_PROCESS = """\
+run_coordinator:
+  module: dagster._core.run_coordinator
+  class: DefaultRunCoordinator
+run_launcher:
+  module: dagster._core.launcher.sync_in_memory_run_launcher
+  class: SyncInMemoryRunLauncher
+"""
+"""What a rehearsal adds: runs execute where they are requested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A loaded code location on an open instance, and the clock its runs read."""
+
+    workspace: WorkspaceProcessContext
+    clock_file: Path
+    logger: logging.Logger
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return self.workspace.instance
+
+    def set_clock(self, moment: datetime) -> None:
+        """Make it `moment` for everything that asks the monitoring resource."""
+        self.clock_file.write_text(moment.isoformat())
+
+    def start_sensors(self) -> list[str]:
+        """Switch on every sensor, as a person does in the UI; returns their names."""
+        sensors = self._repository().get_sensors()
+        for sensor in sensors:
+            self.instance.start_sensor(sensor)
+        return sorted(sensor.name for sensor in sensors)
+
+    def tick(self, times: int = 1) -> None:
+        """Evaluate every running sensor, and execute what it requests before returning.
+
+        Sensors are evaluated by name; what one of them causes, the earlier ones see at the next of `times`.
+        """
+        for _ in range(times):
+            time.sleep(SHORTEST_INTERVAL_S)
+            for error in execute_sensor_iteration(self.workspace, self.logger, None, None):
+                if error is not None:
+                    raise RuntimeError(f"a sensor failed: {error}")
+
+    def run_counts(self) -> dict[str, int]:
+        """Return how many runs the instance has seen, by job and status."""
+        runs = self.instance.get_runs()
+        return dict(sorted(Counter(f"{run.job_name} {run.status.value.lower()}" for run in runs).items()))
+
+    def tick_count(self) -> int:
+        """Return how many sensor ticks the instance has recorded."""
+        states = self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+        return sum(len(self.instance.get_ticks(state.instigator_origin_id, state.selector_id)) for state in states)
+
+    def _repository(self) -> Any:  # an internal type of Dagster
+        location = self.workspace.create_request_context().get_code_location(LOCATION)
+        return next(iter(location.get_repositories().values()))
+
+
+@contextmanager
+def rehearsing(dagster_home: Path, clock_file: Path) -> Iterator[Rehearsal]:
+    """Open an instance below `dagster_home` for the length of a rehearsal."""
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    settings = dagster_home / "dagster.yaml"
+    storage = STORAGE.format(home=dagster_home.resolve())
+    settings.write_text(storage + IN_PROCESS)
+    origin = InProcessCodeLocationOrigin(
+        loadable_target_origin=LoadableTargetOrigin(module_name=MODULE), location_name=LOCATION
+    )
+    logging.disable(logging.WARNING)  # each event would be printed as well as stored
+    try:
+        with (
+            dg.DagsterInstance.from_config(str(dagster_home)) as instance,
+            WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget([origin])) as workspace,
+        ):
+            yield Rehearsal(workspace, clock_file, logging.getLogger("monitoring_pipeline.rehearsal"))
+    finally:
+        logging.disable(logging.NOTSET)
+        settings.write_text(storage)

@@ -1,0 +1,87 @@
+"""The one resource of the pipeline: the stores of a deployment, and its clock.
+
+Add a store or a client here when an asset, job or sensor needs one. Keep work out: it belongs in stages. Secrets are
+read from the environment when they are used and are in no run config.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from monitoring_pipeline.errors import MonitoringError
+from monitoring_pipeline.settings.deployment import Deployment
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.stores.database import StateDatabase
+from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
+from monitoring_pipeline.stores.reference_store import ReferenceStore
+from monitoring_pipeline.workflow.stages import Stages
+
+
+class Monitoring(dg.ConfigurableResource[Any]):
+    """Stores, registry, state database and clock of one deployment, found through environment variables.
+
+    `root` is the folder that relative paths start from.
+    """
+
+    root: str = "."
+    _database: StateDatabase | None = PrivateAttr(default=None)
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment.from_environment(os.environ, root=Path(self.root))  # noqa: TID251 - this is where it is read
+
+    @property
+    def registry(self) -> MlflowRegistry:
+        return MlflowRegistry(self.deployment.tracking_uri)
+
+    @property
+    def references(self) -> ReferenceStore:
+        return ReferenceStore(self.data, self.registry)
+
+    @property
+    def data(self) -> Path:
+        """Folder of logs, samples, profiles, signals and verdicts."""
+        return self.deployment.state_directory / "data"
+
+    @property
+    def hourly(self) -> HourlyStore:
+        return HourlyStore(self.data)
+
+    @property
+    def database(self) -> StateDatabase:
+        """The migrated state database; one connection pool per resource."""
+        if self._database is None:
+            self.deployment.state_directory.mkdir(parents=True, exist_ok=True)
+            self._database = StateDatabase(self.deployment.database_url)
+            self._database.migrate()
+        return self._database
+
+    def now(self) -> datetime:
+        """Return the present, or the moment a replay has reached."""
+        clock = self.deployment.clock_file
+        if clock is None or not clock.exists():
+            return datetime.now(UTC)  # noqa: TID251 - the one clock of the pipeline
+        return datetime.fromisoformat(clock.read_text().strip()).astimezone(UTC)
+
+    def stages(self, monitor: Monitor) -> Stages:
+        """Return the stages of one monitor on this deployment's stores."""
+        return Stages(
+            monitor=monitor,
+            predictions=ParquetPredictionLog(self.data, monitor.columns),
+            labels=ParquetLabelLog(self.data, monitor.labels.columns()),
+            hourly=self.hourly,
+            references=self.references,
+        )
+
+    def secret(self, variable: str) -> str:
+        """Return the value of an environment variable that holds a secret; raises when it is not set."""
+        value = os.environ.get(variable)  # noqa: TID251 - read when it is used, kept nowhere
+        if not value:
+            raise MonitoringError(f"environment variable {variable} is not set. Set it where the runs execute.")
+        return value

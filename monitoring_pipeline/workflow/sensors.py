@@ -1,0 +1,278 @@
+"""Sensors of one monitor: missed hours, late labels, alerting, retraining, new model versions; and the outbox.
+
+Add a sensor here when something outside a schedule has to start a run. Keep it thin (a tick has 60 seconds): it looks
+at stores, asks a pure function, and requests runs whose keys make repeating it harmless.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import dagster as dg
+
+from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.judge.conditions import metrics_of
+from monitoring_pipeline.judge.rules import RuleState, lookback_hours
+from monitoring_pipeline.judge.triggers import RetrainDecision, decide
+from monitoring_pipeline.notify.incidents import Status
+from monitoring_pipeline.retrain.promotion import CHAMPION
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.stores.decision_store import EpisodeStatus
+from monitoring_pipeline.workflow.alerting import evaluated
+from monitoring_pipeline.workflow.jobs import AssetJob
+from monitoring_pipeline.workflow.model_assets import EPISODE_TAG, REASON_TAG, last_complete_hour
+from monitoring_pipeline.workflow.partitions import hour_of_key, range_tags, ranges
+from monitoring_pipeline.workflow.resources import Monitoring
+
+CATCH_UP_HOURS = 31 * 24
+"""Hours made good in one run after an absence: a month, so that a year takes twelve bounded runs."""
+
+GRACE = timedelta(minutes=15)
+"""How long an hour that is over is left to the schedule before it counts as missed."""
+
+NEW_LABELS = "model.new_labelled_rows"
+ARRIVALS_PER_TICK = 500
+MATERIALISATIONS_PER_TICK = 2000
+
+IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def missed_hours_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that requests complete hours nothing has processed: schedules do not catch up."""
+
+    @dg.sensor(
+        name=f"{monitor.model}__missed_hours",
+        job=job,
+        minimum_interval_seconds=seconds,
+        description="Requests complete hours that were not processed: after downtime, or before the first run.",
+    )
+    def missed_hours(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
+        if running := _runs_in_progress(context.instance, job.name):
+            return dg.SkipReason(f"{running} hourly run(s) in progress")
+        missed = hours_to_process(monitoring, monitor, monitoring.now())
+        if not missed:
+            return dg.SkipReason("every complete hour has been processed")
+        first, last = ranges(missed[:CATCH_UP_HOURS])[0]
+        key = f"{first:%Y-%m-%dT%H}..{last:%Y-%m-%dT%H}@{monitoring.now():%Y-%m-%dT%H:%M}"
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags=range_tags(first, last))])
+
+    return missed_hours
+
+
+def hours_to_process(monitoring: Monitoring, monitor: Monitor, now: datetime) -> list[datetime]:
+    """Return the hours of a monitor that are over, and left to the schedule long enough, without verdicts."""
+    last = last_complete_hour(now - GRACE)
+    if monitor.end is not None:
+        last = min(last, monitor.end - HOUR)
+    done = set(monitoring.hourly.hours("verdicts", monitor.registry_name))
+    span = round((last - monitor.start) / HOUR) + 1
+    return [hour for step in range(max(span, 0)) if (hour := monitor.start + step * HOUR) not in done]
+
+
+def late_labels_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that requests exactly the processed hours whose labels changed."""
+
+    @dg.sensor(
+        name=f"{monitor.model}__late_labels",
+        job=job,
+        minimum_interval_seconds=seconds,
+        description="Requests the hours whose labels arrived or changed since they were evaluated.",
+    )
+    def late_labels(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
+        after = int(context.cursor or 0)
+        log = monitoring.stages(monitor).labels
+        arrivals = log.arrivals(monitor.registry_name, after=after, limit=ARRIVALS_PER_TICK)
+        if not arrivals:
+            return dg.SkipReason(f"no labels since arrival {after}")
+        newest = arrivals[-1].sequence
+        processed = set(monitoring.hourly.hours("outcomes", monitor.registry_name))
+        # An hour that has not been processed reads these labels when it is.
+        hours = {hour for arrival in arrivals for hour in arrival.hours} & processed
+        requests = [
+            dg.RunRequest(run_key=f"labels:{newest}:{first:%Y-%m-%dT%H}", tags=range_tags(first, last))
+            for first, last in ranges(hours)
+        ]
+        return dg.SensorResult(run_requests=requests, cursor=str(newest))
+
+    return late_labels
+
+
+def alerting_sensor(monitor: Monitor, job: dg.JobDefinition, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that has newly judged hours applied to incidents, where there is anything to apply."""
+    key = dg.AssetKey([monitor.model, "verdicts"])
+
+    @dg.sensor(
+        name=f"{monitor.model}__alerting",
+        job=job,
+        minimum_interval_seconds=seconds,
+        description="Opens and resolves incidents when hours have been judged.",
+    )
+    def alerting(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
+        newest, hours = materialised_since(context.instance, key, int(context.cursor or 0))
+        if not hours:
+            return dg.SkipReason("no newly judged hours")
+        if not _anything_to_apply(monitoring, monitor, hours):
+            return dg.SensorResult(skip_reason=f"{len(hours)} quiet hours, no open incident", cursor=str(newest))
+        name = f"{monitor.model}__apply_rules"
+        requests = [
+            dg.RunRequest(
+                run_key=f"verdicts:{newest}:{first:%Y-%m-%dT%H}",
+                run_config=dg.RunConfig(ops={name: evaluated(first, last)}),
+            )
+            for first, last in ranges(hours)
+        ]
+        return dg.SensorResult(run_requests=requests, cursor=str(newest))
+
+    return alerting
+
+
+def materialised_since(instance: dg.DagsterInstance, key: dg.AssetKey, storage_id: int) -> tuple[int, list[datetime]]:
+    """Return the newest event's storage id and the hours materialised since `storage_id`."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, after_storage_id=storage_id),
+        limit=MATERIALISATIONS_PER_TICK,
+        ascending=True,
+    ).records
+    hours = {hour_of_key(record.partition_key) for record in records if record.partition_key}
+    return (records[-1].storage_id if records else storage_id), sorted(hours)
+
+
+def _anything_to_apply(monitoring: Monitoring, monitor: Monitor, hours: Sequence[datetime]) -> bool:
+    if monitoring.database.incidents(monitor.registry_name, Status.OPEN):
+        return True
+    rules = monitoring.hourly.read_rules(monitor.registry_name, min(hours), max(hours) + HOUR)
+    return any(outcome.state is RuleState.FIRING for outcomes in rules.values() for outcome in outcomes)
+
+
+def retraining_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that decides on retraining for each newly judged hour and keeps one run per episode."""
+
+    @dg.sensor(
+        name=f"{monitor.model}__retraining",
+        job=job,
+        minimum_interval_seconds=seconds,
+        description="Decides whether to retrain, records why or why not, and starts each retraining once.",
+    )
+    def retraining(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
+        decisions = record_decisions(monitoring, monitor)
+        requests = list(_episode_requests(context.instance, monitoring, monitor))
+        if requests:
+            return dg.SensorResult(run_requests=requests)
+        last = f"; last: {decisions[-1].explanation}" if decisions else ""
+        return dg.SkipReason(f"{len(decisions)} hour(s) decided, no retraining to start{last}")
+
+    return retraining
+
+
+def record_decisions(monitoring: Monitoring, monitor: Monitor) -> list[RetrainDecision]:
+    """Decide every judged hour after the last one decided, in order, and record it; returns what was recorded."""
+    model, database, policy = monitor.registry_name, monitoring.database, monitor.trigger_policy()
+    judged = monitoring.hourly.hours("verdicts", model)
+    last = database.last_decision(model)
+    waiting = [hour for hour in judged if last is None or hour > last.hour]
+    if last is None:
+        # Hours from before monitoring was switched on are history: only the newest one asks for anything.
+        waiting = waiting[-1:]
+    if not waiting:
+        return []
+    reach = max(lookback_hours(trigger.for_) for trigger in policy.triggers)
+    metrics = {metric for trigger in policy.triggers for metric in metrics_of(trigger.condition)} | {NEW_LABELS}
+    verdicts = monitoring.hourly.read_verdicts(model, waiting[0] - reach * HOUR, waiting[-1] + HOUR, metrics)
+    served = monitoring.stages(monitor).served_verdicts(verdicts)
+    recorded = []
+    for hour in waiting:
+        version = next((verdict.signal.version for verdict in served[hour]), "")
+        if not version:
+            continue
+        episodes = database.episodes(model)
+        opened = [episode.hour + HOUR for episode in episodes]
+        decision = decide(
+            policy,
+            served,
+            model=model,
+            hour=hour,
+            version=version,
+            labelled_rows=_labelled_rows(entry.signal for entry in served[hour]),
+            last_episode_opened=max(opened, default=None),
+            episodes_last_day=sum(hour + HOUR - moment < timedelta(days=1) for moment in opened),
+            episode_open=any(episode.finished_at is None for episode in episodes),
+            now=monitoring.now(),
+        )
+        recorded.append(database.record_decision(decision))
+    return recorded
+
+
+def _labelled_rows(signals: Iterable[Signal]) -> int:
+    return max((signal.rows for signal in signals if signal.metric == NEW_LABELS), default=0)
+
+
+def _episode_requests(
+    instance: dg.DagsterInstance, monitoring: Monitoring, monitor: Monitor
+) -> Iterable[dg.RunRequest]:
+    """Yield the run of every open episode that has none, and close those whose run failed.
+
+    The run key is the episode: a tick that was killed after recording the decision is made good by the next one, and
+    asking twice starts one run.
+    """
+    for episode in monitoring.database.open_episodes(monitor.registry_name):
+        runs = instance.get_runs(dg.RunsFilter(tags={EPISODE_TAG: episode.id}))
+        if not runs:
+            reason = f"decided for {episode.hour:%Y-%m-%d %H:%M}Z"
+            yield dg.RunRequest(run_key=episode.id, tags={EPISODE_TAG: episode.id, REASON_TAG: reason})
+        elif all(run.is_failure_or_canceled for run in runs):
+            failed: Mapping[str, object] = {"runs": [run.run_id for run in runs]}
+            monitoring.database.finish_episode(episode.id, EpisodeStatus.FAILED, failed, monitoring.now())
+
+
+def registry_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that has references built when a version appears or an alias moves."""
+
+    @dg.sensor(
+        name=f"{monitor.model}__model_registry",
+        job=job,
+        minimum_interval_seconds=seconds,
+        description="Notices new model versions and moved aliases, and has their references materialised.",
+    )
+    def model_registry(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
+        versions = monitoring.registry.versions(monitor.registry_name)
+        served = sorted((alias, entry.version) for entry in versions for alias in entry.aliases)
+        state = ", ".join(f"{alias} -> v{version}" for alias, version in served if alias in monitor.aliases)
+        if not state:
+            return dg.SkipReason(f"no version of {monitor.registry_name} has a monitored alias such as {CHAMPION}")
+        if state == context.cursor:
+            return dg.SkipReason(f"unchanged: {state}")
+        key = sha256(f"{monitor.registry_name}:{state}:{context.cursor}".encode()).hexdigest()[:16]
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags={"aliases": state})], cursor=state)
+
+    return model_registry
+
+
+def dispatch_sensor(job: dg.JobDefinition, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that starts the dispatcher when something in the outbox is due."""
+
+    @dg.sensor(
+        name="outbox",
+        job=job,
+        minimum_interval_seconds=seconds,
+        description="Starts the dispatcher when a notification is due; nothing is sent from the sensor itself.",
+    )
+    def outbox(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
+        if running := _runs_in_progress(context.instance, job.name):
+            return dg.SkipReason(f"{running} delivery run(s) in progress")
+        due = monitoring.database.channels_due(now=monitoring.now())
+        if not due:
+            return dg.SkipReason("nothing due")
+        return dg.SensorResult(run_requests=[dg.RunRequest(tags={"channels": ", ".join(due)})])
+
+    return outbox
+
+
+def _runs_in_progress(instance: dg.DagsterInstance, job_name: str) -> int:
+    return len(instance.get_run_ids(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS), limit=10))

@@ -1,0 +1,195 @@
+"""The hourly stages of one monitor: read from the stores, call the stage, write to the stores.
+
+Each function takes the hours to process and may be called again for any of them: the same log, labels and reference
+give the same files. Add a stage here when an hourly asset needs one. Keep Dagster out, and keep decisions out: they
+belong to the stages themselves.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from monitoring_pipeline.capture.labels import join_labels, prepare_labels, timely_labels
+from monitoring_pipeline.capture.predictions import prepare_predictions
+from monitoring_pipeline.capture.sampling import sample_rows
+from monitoring_pipeline.capture.windows import HOUR, Window, hour_of, window_length
+from monitoring_pipeline.describe.hours import outcome_hours, profile_hours
+from monitoring_pipeline.describe.outcomes import OutcomeProfile
+from monitoring_pipeline.describe.profiles import Profile, rows_by_hour
+from monitoring_pipeline.describe.references import Reference
+from monitoring_pipeline.evaluate.drift import DriftPolicy, drift_by_version
+from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
+from monitoring_pipeline.evaluate.performance import PerformancePolicy, performance_by_version
+from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.judge.calibration import calibrated_thresholds
+from monitoring_pipeline.judge.conditions import metrics_of
+from monitoring_pipeline.judge.rules import RuleOutcome, evaluate_rules, lookback_hours
+from monitoring_pipeline.judge.served import served_verdicts
+from monitoring_pipeline.judge.thresholds import judge_signals
+from monitoring_pipeline.judge.verdicts import Verdict
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
+from monitoring_pipeline.stores.reference_store import ReferenceStore
+
+SERVING_LOOKBACK = timedelta(days=2)
+"""How far back to look for the version that serves: further than a night or a Sunday without traffic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """One monitor and the stores its stages work on."""
+
+    monitor: Monitor
+    predictions: ParquetPredictionLog
+    labels: ParquetLabelLog
+    hourly: HourlyStore
+    references: ReferenceStore
+
+    @property
+    def model(self) -> str:
+        return self.monitor.registry_name
+
+    @property
+    def windows(self) -> tuple[timedelta, ...]:
+        return tuple(window_length(name) for name in self.monitor.windows)
+
+    def describe(self, hours: Sequence[datetime]) -> dict[datetime, list[Profile]]:
+        """Sample and describe the predictions of each hour."""
+        described: dict[datetime, list[Profile]] = {}
+        for day in days(hours):
+            rows = self._rows(day)
+            parts = rows_by_hour(rows, time=self.monitor.columns.predicted_at) if rows.num_rows else {}
+            for hour in day:
+                part = parts.get(hour, rows.slice(0, 0))
+                sample = self._sample(part) if part.num_rows else part
+                self.hourly.write("samples", self.model, hour, sample)
+            references = self._references(self._versions(rows))
+            for hour, profiles in profile_hours(rows, references, day, self.monitor.columns).items():
+                self.hourly.write_profiles(self.model, hour, profiles)
+                described[hour] = profiles
+        return described
+
+    def join(self, hours: Sequence[datetime], *, as_of: datetime) -> dict[datetime, dict[str, OutcomeProfile]]:
+        """Join labels known before `as_of` to the predictions of each hour."""
+        joined: dict[datetime, dict[str, OutcomeProfile]] = {}
+        for day in days(hours):
+            rows = self._rows(day)
+            known = self._labels(rows, day, as_of) if rows.num_rows else None
+            if rows.num_rows:
+                rows = join_labels(rows, known, id_column=self.monitor.columns.prediction_id, as_of=as_of)
+            for hour, outcomes in outcome_hours(rows, day, self.monitor.columns).items():
+                self.hourly.write_outcomes(self.model, hour, outcomes)
+                joined[hour] = outcomes
+        return joined
+
+    def measure_drift(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
+        """Evaluate drift in every window that ends with one of `hours`."""
+        policy = DriftPolicy(self.windows, self.monitor.drift.min_rows)
+        profiles = self.hourly.read_profiles(self.model, min(hours) + HOUR - max(self.windows), max(hours) + HOUR)
+        versions = {profile.version for entries in profiles.values() for profile in entries}
+        signals = drift_by_version(self.model, profiles, self._references(versions), hours, policy)
+        return self._store("drift", hours, signals)
+
+    def measure_performance(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
+        """Evaluate performance in every window that ends with one of `hours`, and the age of each version."""
+        asked = self.monitor.performance
+        policy = PerformancePolicy(self.windows, asked.min_rows, asked.min_coverage)
+        start, end = min(hours) + HOUR - max(self.windows), max(hours) + HOUR
+        recent = self.hourly.read_outcomes(self.model, start, end)
+        versions = {version for entries in recent.values() for version in entries}
+        references = self._references(versions)
+        trained = [reference.trained_until for reference in references.values() if reference.trained_until]
+        labelled = self.hourly.read_labelled(self.model, hour_of(min([start, *trained])), end)
+        signals = performance_by_version(self.model, recent, references, hours, policy)
+        for version in sorted(versions):
+            known = references[version].trained_until if version in references else None
+            signals += lifecycle_signals(self.model, version, hours, trained_until=known, labelled_rows=labelled)
+        return self._store("performance", hours, signals)
+
+    def judge(self, hours: Sequence[datetime]) -> dict[datetime, tuple[list[Verdict], list[RuleOutcome]]]:
+        """Judge the signals of each hour and evaluate the alert rules on what the serving version did."""
+        rules = self.monitor.alert_rules()
+        reach = max((lookback_hours(rule.for_) for rule in rules), default=1)
+        start, end = min(hours) - reach * HOUR, max(hours) + HOUR
+        metrics = {metric for rule in rules for metric in metrics_of(rule.condition)}
+        history = self.hourly.read_verdicts(self.model, start, min(hours), metrics)
+        signals = [self.hourly.read_signals(kind, self.model, min(hours), end) for kind in ("drift", "performance")]
+        versions = {signal.version for part in signals for entries in part.values() for signal in entries}
+        references = self._references(versions)
+        thresholds = calibrated_thresholds(references, probability=self.monitor.drift.calibration)
+        policy = self.monitor.judging_policy()
+        for hour in hours:
+            found = [signal for part in signals for signal in part.get(hour, [])]
+            history[hour] = judge_signals(found, thresholds, policy)
+            self.hourly.write_verdicts(self.model, hour, history[hour])
+        served = self.served_verdicts(history)
+        outcomes = evaluate_rules(rules, served, hours, model=self.model)
+        judged = {}
+        for hour in hours:
+            of_hour = [outcome for outcome in outcomes if outcome.hour == hour]
+            self.hourly.write_rules(self.model, hour, of_hour)
+            judged[hour] = history[hour], of_hour
+        return judged
+
+    def served_verdicts(self, verdicts: Mapping[datetime, Sequence[Verdict]]) -> dict[datetime, list[Verdict]]:
+        """Return the verdicts on the version that served at each hour; rules and triggers look at nothing else."""
+        if not verdicts:
+            return {}
+        counts = self.hourly.read_served(self.model, min(verdicts) - SERVING_LOOKBACK, max(verdicts) + HOUR)
+        return served_verdicts(verdicts, counts)
+
+    def labelled_rows(self, start: datetime, end: datetime, *, as_of: datetime) -> pa.Table:
+        """Return the prepared predictions of [start, end) with `actual` and `labelled_at`, unlabelled ones included."""
+        hours = [start + step * HOUR for step in range(round((end - start) / HOUR))]
+        parts = []
+        for day in days(hours):
+            rows = self._rows(day)
+            if rows.num_rows:
+                known = self._labels(rows, day, as_of)
+                parts.append(join_labels(rows, known, id_column=self.monitor.columns.prediction_id, as_of=as_of))
+        return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+
+    def _store(self, kind: str, hours: Sequence[datetime], signals: list[Signal]) -> dict[datetime, list[Signal]]:
+        by_hour: dict[datetime, list[Signal]] = {hour: [] for hour in hours}
+        for signal in signals:
+            by_hour[signal.window_end - HOUR].append(signal)
+        for hour, entries in by_hour.items():
+            self.hourly.write_signals(kind, self.model, hour, entries)
+        return by_hour
+
+    def _rows(self, hours: Sequence[datetime]) -> pa.Table:
+        rows = self.predictions.read(Window(self.model, min(hours), max(hours) + HOUR))
+        if rows.num_rows == 0:
+            return rows
+        return prepare_predictions(rows, self.monitor.columns, table=f"prediction log of {self.model}")
+
+    def _labels(self, rows: pa.Table, hours: Sequence[datetime], as_of: datetime) -> pa.Table | None:
+        asked, columns = self.monitor.labels, self.monitor.labels.columns()
+        labels = self.labels.read(self.model, start=min(hours), end=min(max(hours) + HOUR + asked.max_delay, as_of))
+        if labels is None:
+            return None
+        timely = timely_labels(labels, rows, columns=columns, log=self.monitor.columns, max_delay=asked.max_delay)
+        return prepare_labels(timely, columns, table=f"label log of {self.model}")
+
+    def _sample(self, rows: pa.Table) -> pa.Table:
+        limit = self.monitor.sampling.rows_per_hour
+        return sample_rows(rows, id_column=self.monitor.columns.prediction_id, limit=limit)
+
+    def _versions(self, rows: pa.Table) -> set[str]:
+        column = self.monitor.columns.version
+        return set(rows[column].unique().to_pylist()) if column and rows.num_rows else set()
+
+    def _references(self, versions: set[str]) -> dict[str, Reference]:
+        found = {version: self.references.load(self.model, version) for version in sorted(versions)}
+        return {version: reference for version, reference in found.items() if reference is not None}
+
+
+def days(hours: Sequence[datetime]) -> Iterator[list[datetime]]:
+    """Yield hours in groups of one UTC day: a year of rows must not be in memory at once."""
+    by_day: dict[object, list[datetime]] = {}
+    for hour in sorted(hours):
+        by_day.setdefault(hour.date(), []).append(hour)
+    yield from by_day.values()

@@ -1,0 +1,130 @@
+from typing import Any
+
+import pytest
+
+from monitoring_pipeline.errors import SettingsError
+from monitoring_pipeline.settings.load import parse_monitor
+
+SHORTEST: dict[str, Any] = {"model": "churn", "start": "2026-04-01T00:00Z", "features": {"numeric": ["tenure", "age"]}}
+DRIFT = {"metric": "drift.psi", "window": "24h", "level": "warning"}
+BREACH = {"metric": "performance.f1", "window": "24h", "level": "critical"}
+
+
+def found(**sections: Any) -> list[str]:
+    try:
+        parse_monitor(SHORTEST | sections)
+    except SettingsError as error:
+        return [f"{problem.where} {problem.message}" for problem in error.problems]
+    return []
+
+
+def rule(condition: Any, **more: Any) -> dict[str, Any]:
+    return {"name": "a", "condition": condition} | more
+
+
+@pytest.mark.parametrize(
+    ("condition", "pages_on_drift_alone"),
+    [
+        (DRIFT, True),
+        ({"any": [DRIFT, BREACH]}, True),
+        ({"all": [DRIFT, {"any": [DRIFT, BREACH]}]}, True),
+        ({"all": [DRIFT, {"not": BREACH}]}, True),
+        ({"at_least": 1, "of": [DRIFT, BREACH]}, True),
+        (BREACH, False),
+        ({"all": [DRIFT, BREACH]}, False),
+        ({"any": [BREACH, {"all": [DRIFT, BREACH]}]}, False),
+        ({"at_least": 2, "of": [DRIFT, BREACH]}, False),
+    ],
+)
+def test_drift_pages_only_together_with_a_breach(condition: Any, pages_on_drift_alone: bool) -> None:
+    expected = ["rules[0].severity drift alone may be harmless and must not page."] if pages_on_drift_alone else []
+
+    assert found(rules=[rule(condition, severity="critical")]) == expected
+    assert found(rules=[rule(condition, severity="warning")]) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"features": {}}, "features names no feature."),
+        (
+            {"columns": {"score": None, "prediction": None}},
+            "columns has neither a score nor a prediction: nothing can be judged.",
+        ),
+        (
+            {"features": {"numeric": ["age"], "boolean": ["age"]}},
+            "features.boolean[0] feature 'age' is already in numeric.",
+        ),
+        (
+            {"features": {"numeric": ["churned"]}, "labels": {"actual": "churned"}},
+            "features.numeric[0] feature 'churned' is also the column of labels.actual.",
+        ),
+        ({"windows": ["24h", "1d"]}, "windows[1] 1d is the same length as an earlier one."),
+        (
+            {"windows": ["1h", "24h"], "rules": [rule(DRIFT | {"window": "7d"})]},
+            "rules[0].condition.window 7d is not among this monitor's windows.",
+        ),
+        (
+            {"rules": [rule({"metric": "drift.wasserstein", "level": "warning"})]},
+            "rules[0].condition.level drift.wasserstein has no band, so it is always ok.",
+        ),
+        (
+            {"rules": [rule(DRIFT), rule(BREACH)]},
+            "rules[1].name 'a' is the name of entry 0 too.",
+        ),
+        (
+            {"rules": [rule({"at_least": 3, "of": [DRIFT, BREACH]})]},
+            "rules[0].condition.at_least asks for 3 of 2 parts: it is never true.",
+        ),
+        (
+            {"retraining": {"at_least": 2, "triggers": [rule(DRIFT)]}},
+            "retraining.at_least asks for 2 of 1 triggers: it would never fire.",
+        ),
+        (
+            {"retraining": {"holdout": "2w", "training_window": "14d"}},
+            "retraining.holdout leaves nothing of retraining.training_window to train on.",
+        ),
+        ({"labels": {"maturity": "8d"}}, "labels.max_delay is shorter than labels.maturity."),
+        ({"performance": {"baseline": {"warning": 0.2}}}, "performance.baseline is critical before it warns."),
+        (
+            {"performance": {"floors": {"log_loss": {"warning": 0.9, "critical": 0.5}}}},
+            "performance.floors.log_loss is critical before it warns.",
+        ),
+        (
+            {"notifications": {"routes": {"warning": ["slack"]}}},
+            "notifications.routes.warning[0] there is no Slack channel to send to.",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_found(sections: dict[str, Any], expected: str) -> None:
+    assert found(**sections) == [expected]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"windows": ["1h", "7d"], "rules": [rule(DRIFT | {"window": "168h"})]},
+        {"rules": [rule({"metric": "model.age_days", "above": 30})], "windows": ["24h"]},
+        {"rules": [rule(DRIFT | {"column": ["ten*", "score"]})]},
+        {"rules": [rule(DRIFT | {"role": "challenger"})]},
+        {"retraining": {"mode": "any", "triggers": [rule(DRIFT)]}},
+        {"performance": {"floors": {"accuracy": {"warning": 0.85, "critical": 0.75}}}},
+        {"notifications": {"routes": {"warning": ["slack"]}, "slack": {"channel": "#ml"}}},
+        {"features": {"numeric": ["score"]}, "columns": {"score": "probability"}},
+        {"rules": []},
+    ],
+)
+def test_settings_that_agree_pass(sections: dict[str, Any]) -> None:
+    assert found(**sections) == []
+
+
+@pytest.mark.parametrize(
+    "nonsense", [None, 3, "text", [], [1, None], {"numeric": 3}, {"condition": [[]]}, [{"all": 1}]]
+)
+@pytest.mark.parametrize(
+    "section", ["features", "columns", "labels", "windows", "rules", "aliases", "retraining", "performance", "drift"]
+)
+def test_checks_survive_data_of_any_shape(section: str, nonsense: Any) -> None:
+    accepted = section == "rules" and nonsense in (None, [])
+
+    assert bool(found(**{section: nonsense})) is not accepted

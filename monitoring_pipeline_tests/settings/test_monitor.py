@@ -1,0 +1,176 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitoring_pipeline.capture.labels import LabelColumns
+from monitoring_pipeline.describe.columns import ColumnKind
+from monitoring_pipeline.judge.conditions import All, AtLeast, Not, SignalCondition, evaluate
+from monitoring_pipeline.judge.conditions import Any as AnyOf
+from monitoring_pipeline.judge.rules import Rule
+from monitoring_pipeline.judge.thresholds import TEXTBOOK, Thresholds
+from monitoring_pipeline.judge.verdicts import Level, Verdict
+from monitoring_pipeline.settings.load import parse_monitor
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline_tests.verdicts import verdict
+
+
+def monitor(**sections: Any) -> Monitor:
+    shortest = {"model": "churn", "start": "2026-04-01T02:00+02:00", "features": {"numeric": ["tenure", "charges"]}}
+    return parse_monitor(shortest | sections)
+
+
+def rules(**sections: Any) -> dict[str, Rule]:
+    return {rule.name: rule for rule in monitor(**sections).alert_rules()}
+
+
+def holds(rule: Rule, *verdicts: Verdict) -> str:
+    return evaluate(rule.condition, verdicts).state
+
+
+def test_a_short_file_has_the_documented_defaults() -> None:
+    short = monitor()
+
+    assert short.start == datetime(2026, 4, 1, tzinfo=UTC)
+    assert short.windows == ("1h", "24h", "7d")
+    assert (short.drift.min_rows, short.drift.bins, short.drift.score_bins) == (1000, 10, 20)
+    assert (short.performance.min_rows, short.performance.min_coverage) == (100, 0.6)
+    assert (short.labels.maturity, short.labels.max_delay) == (timedelta(days=1), timedelta(days=7))
+    assert short.labels.columns() == LabelColumns()
+    assert short.registry_name == "churn"
+
+
+def test_features_keep_their_kind_and_the_order_of_the_kinds() -> None:
+    features = {"categorical": ["plan"], "numeric": ["tenure"], "boolean": ["paid"], "datetime": ["joined"]}
+
+    assert monitor(features=features).features.kinds() == {
+        "tenure": ColumnKind.NUMERIC,
+        "plan": ColumnKind.CATEGORICAL,
+        "paid": ColumnKind.BOOLEAN,
+        "joined": ColumnKind.DATETIME,
+    }
+
+
+def test_the_default_rules_are_the_published_ones() -> None:
+    defaults = rules()
+
+    assert {name: (r.for_, r.severity.value, r.cooldown / timedelta(hours=1)) for name, r in defaults.items()} == {
+        "feature_drift": (3, "warning", 12),
+        "score_drift": (3, "warning", 6),
+        "performance_decline": (5, "warning", 1),
+        "performance_drop": (5, "critical", 1),
+    }
+    assert all(rule.runbook.startswith("docs/runbooks/") for rule in defaults.values())
+
+
+def test_drift_alone_warns_and_pages_only_with_a_breach_of_performance() -> None:
+    defaults = rules()
+    drifted = verdict(Level.CRITICAL, column="tenure")
+    fine = [verdict(Level.OK, f"performance.{name}") for name in ("accuracy", "roc_auc")]
+    declined = [verdict(Level.WARNING, "performance.accuracy"), fine[1]]
+    dropped = [verdict(Level.CRITICAL, "performance.accuracy"), fine[1]]
+    steady = verdict(Level.OK, column="tenure")
+
+    assert holds(defaults["feature_drift"], drifted, *fine) == "true"
+    assert holds(defaults["performance_drop"], drifted, *fine) == "false"
+    assert holds(defaults["performance_drop"], drifted, *declined) == "true"
+    assert holds(defaults["performance_drop"], steady, *declined) == "false"
+    assert holds(defaults["performance_drop"], steady, *dropped) == "true"
+
+
+def test_the_score_has_a_rule_of_its_own_and_is_no_feature() -> None:
+    defaults = rules()
+    moved = verdict(Level.WARNING, column="score", value=0.14)
+    moved_far = verdict(Level.WARNING, column="score", value=0.16)
+
+    assert holds(defaults["feature_drift"], moved_far) == "unknown"
+    assert holds(defaults["score_drift"], moved) == "false"
+    assert holds(defaults["score_drift"], moved_far) == "true"
+
+
+def test_the_default_rules_follow_the_windows_and_columns_there_are() -> None:
+    without_score = rules(columns={"score": None}, windows=["1h", "7d"])
+
+    assert "score_drift" not in without_score
+    assert holds(without_score["feature_drift"], verdict(Level.WARNING, column="tenure", window="7d")) == "true"
+    assert (
+        holds(without_score["performance_decline"], verdict(Level.OK, "performance.accuracy", window="7d")) == "false"
+    )
+
+
+def test_an_empty_list_of_rules_means_none() -> None:
+    assert monitor(rules=[]).alert_rules() == ()
+
+
+def test_a_feature_whose_name_looks_like_a_pattern_is_matched_as_it_is() -> None:
+    odd = rules(features={"numeric": ["load[0]", "load0"]})["feature_drift"]
+
+    assert [v.signal.column for v in evaluate(odd.condition, [verdict(Level.WARNING, column="load[0]")]).evidence] == [
+        "load[0]"
+    ]
+
+
+def test_every_form_of_condition_becomes_its_record() -> None:
+    drift = {"metric": "drift.psi", "window": "168h", "level": "warning", "columns_at_least": 2}
+    f1 = {"metric": "performance.f1", "window": "24h", "below_baseline": 0.05}
+    condition = {"all": [{"any": [drift, f1]}, {"not": f1}, {"at_least": 1, "of": [drift | {"column": "score"}]}]}
+
+    (rule,) = monitor(
+        rules=[{"name": "a", "condition": condition, "for": 4, "cooldown": "90m", "resolve_after": 2}]
+    ).alert_rules()
+
+    as_drift = SignalCondition("drift.psi", "7d", column=("tenure", "charges"), level=Level.WARNING, columns_at_least=2)
+    as_score = SignalCondition("drift.psi", "7d", column="score", level=Level.WARNING, columns_at_least=2)
+    as_f1 = SignalCondition("performance.f1", "24h", below_baseline=0.05)
+    assert rule == Rule(
+        "a",
+        All((AnyOf((as_drift, as_f1)), Not(as_f1), AtLeast(1, (as_score,)))),
+        for_=4,
+        cooldown=timedelta(minutes=90),
+        resolve_after=2,
+    )
+
+
+def test_the_default_triggers_are_performance_drift_age_and_new_labels() -> None:
+    policy = monitor().trigger_policy()
+
+    assert [(trigger.name, trigger.for_) for trigger in policy.triggers] == [
+        ("performance", 3),
+        ("drift", 5),
+        ("age", 1),
+        ("new_labels", 1),
+    ]
+    assert (policy.mode, policy.at_least, policy.minimum_labelled_rows) == ("at_least", 2, 5000)
+    assert (policy.cooldown, policy.daily_cap) == (timedelta(days=7), 1)
+
+
+def test_triggers_of_the_file_replace_the_default_ones() -> None:
+    age = {"name": "old", "condition": {"metric": "model.age_days", "above": 14}}
+
+    policy = monitor(retraining={"mode": "any", "triggers": [age], "cooldown": "2d"}).trigger_policy()
+
+    assert [trigger.condition for trigger in policy.triggers] == [SignalCondition("model.age_days", "1h", above=14)]
+    assert (policy.clauses_needed, policy.cooldown) == (1, timedelta(days=2))
+
+
+def test_own_bands_and_floors_reach_the_judgement() -> None:
+    policy = monitor(
+        drift={"alpha": 0.05, "bands": {"psi": {"warning": 0.3, "critical": 0.6}}},
+        performance={
+            "baseline": {"warning": 0.1, "critical": 0.2},
+            "floors": {"accuracy": {"warning": 0.85, "critical": 0.75}, "log_loss": {"warning": 0.7}},
+            "significant_only": False,
+        },
+    ).judging_policy()
+
+    assert policy.bands["drift.psi"] == Thresholds(0.3, 0.6, "absolute", "above")
+    assert policy.bands["drift.ks"] == TEXTBOOK["drift.ks"]
+    assert policy.floors["accuracy"] == Thresholds(0.85, 0.75, "absolute", "below")
+    assert policy.floors["log_loss"] == Thresholds(0.7, None, "absolute", "above")
+    assert (policy.alpha, policy.baseline_warning, policy.baseline_critical) == (0.05, 0.1, 0.2)
+    assert policy.significant_only is False
+
+
+@pytest.mark.parametrize("text", ["24h", "1d", "1440m"])
+def test_durations_have_several_spellings(text: str) -> None:
+    assert monitor(retraining={"cooldown": text}).retraining.cooldown == timedelta(days=1)

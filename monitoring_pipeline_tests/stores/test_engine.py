@@ -1,0 +1,92 @@
+import multiprocessing
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from monitoring_pipeline.errors import StoreError
+from monitoring_pipeline.stores.database import StateDatabase
+from monitoring_pipeline.stores.tables import label_watermarks, metadata
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def migrate(url: str, together: Barrier | None = None) -> None:
+    state = StateDatabase(url)
+    if together is not None:
+        together.wait(60)
+    state.migrate()
+    state.close()
+
+
+def test_the_migrations_lead_to_the_tables_the_code_uses(state: StateDatabase) -> None:
+    with state.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_indexes_that_keep_things_single_are_partial_in_both_dialects(state: StateDatabase) -> None:
+    with state.reading() as connection:
+        found = {
+            (index["name"], bool(index["unique"]), any("where" in key for key in index["dialect_options"]))
+            for table in ("incidents", "retrain_episodes")
+            for index in sa.inspect(connection).get_indexes(table)
+        }
+    assert ("one_open_incident_per_fingerprint", True, True) in found
+    assert ("one_open_episode_per_model", True, True) in found
+
+
+def test_several_processes_may_migrate_a_new_database_at_the_same_time(empty_url: str) -> None:
+    spawning = multiprocessing.get_context("spawn")
+    together = spawning.Barrier(4)
+    workers = [spawning.Process(target=migrate, args=(empty_url, together)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    state = StateDatabase(empty_url)
+    assert state.incidents() == []
+    state.close()
+
+
+def test_migrating_again_changes_nothing(state: StateDatabase) -> None:
+    assert state.set_watermark("churn", "a", expected=None, now=NOON)
+    state.migrate()
+    assert state.watermark("churn") == "a"
+
+
+def test_sqlite_writes_ahead_so_that_readers_never_wait(tmp_path: Path) -> None:
+    path = tmp_path / "100% new" / "state.db"
+    migrate(f"sqlite:///{path}")
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_moment_comes_back_in_utc_whatever_zone_it_came_from(state: StateDatabase) -> None:
+    there = NOON.astimezone(timezone(timedelta(hours=-5)))
+    state.set_watermark("churn", "a", expected=None, now=there)
+    with state.reading() as connection:
+        stored = connection.execute(sa.select(label_watermarks.c.updated_at)).scalar_one()
+    assert stored == NOON
+    assert stored.utcoffset() == timedelta(0)
+
+
+def test_a_moment_without_a_zone_is_refused(state: StateDatabase) -> None:
+    with pytest.raises(sa.exc.StatementError, match="has no time zone"):
+        state.set_watermark("churn", "a", expected=None, now=NOON.replace(tzinfo=None))
+
+
+def test_a_database_without_tables_says_what_to_do_and_keeps_its_password(empty_url: str, tmp_path: Path) -> None:
+    (tmp_path / "new folder").mkdir()
+    state = StateDatabase(empty_url.replace("postgres@", "postgres:hunter2@"))
+    with pytest.raises(StoreError, match="Check that it is reachable and that its tables are migrated") as caught:
+        state.incidents()
+    assert "hunter2" not in str(caught.value)
+    state.close()

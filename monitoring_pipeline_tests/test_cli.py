@@ -1,0 +1,296 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from monitoring_pipeline.cli import app
+from monitoring_pipeline_tests.traffic import log_rows
+
+ROOT = Path(__file__).parents[1]
+MONITORS = ROOT / "monitors"
+ROWS = 1500
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def stored(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def normal(seed: int, shift: float = 0.0, rows: int = ROWS) -> np.ndarray:
+    return np.random.default_rng(seed).normal(shift, 1.0, rows)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A reference, and a current table in which `fast` drifted critically, `slow` to a warning, and `calm` did not."""
+    return (
+        stored(tmp_path / "reference.parquet", fast=normal(1), slow=normal(2), calm=normal(3)),
+        stored(tmp_path / "current.parquet", fast=normal(4, 2.0), slow=normal(5, 0.4), calm=normal(6)),
+    )
+
+
+def refused(result: Result, *said: str) -> None:
+    """Check that a command ended with a message for the user on stderr, and nothing else."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    for part in said:
+        assert part in result.stderr
+
+
+def test_compare_prints_one_entry_per_column_as_json(files: tuple[Path, Path]) -> None:
+    result = run("compare", *files, "--format", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    document = json.loads(result.stdout)
+    assert [(entry["column"], entry["verdict"]) for entry in document["columns"]] == [
+        ("fast", "critical"),
+        ("slow", "warning"),
+        ("calm", "ok"),
+    ]
+    assert set(document["columns"][0]) == {
+        *("column", "kind", "n_reference", "n_current", "verdict", "metric", "value", "threshold", "threshold_origin"),
+        *("p_value", "absence", "reason", "moved", "unseen", "null_rate_reference", "null_rate_current", "metrics"),
+    }
+    summary = document["summary"]
+    assert (summary["verdict"], summary["critical"], summary["warning"], summary["ok"]) == ("critical", 1, 1, 1)
+    assert summary["drifted_share"] == pytest.approx(2 / 3)
+
+
+def test_json_holds_no_number_that_json_does_not_have(tmp_path: Path) -> None:
+    odd = {
+        "inf": np.full(ROWS, np.inf),
+        "nan": np.full(ROWS, np.nan),
+        "huge": np.full(ROWS, 1e308),
+        "none": pa.nulls(ROWS),
+    }
+    result = run(
+        "compare", *(stored(tmp_path / f"{n}.parquet", **odd, x=normal(n)) for n in range(2)), "--format", "json"
+    )
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in JSON")
+
+    document = json.loads(result.stdout, parse_constant=refuse)
+    assert [entry["verdict"] for entry in document["columns"]] == ["unknown"] * 4 + ["ok"]
+
+
+def test_compare_tells_a_person_the_result_first_and_the_worst_column_before_the_others(
+    files: tuple[Path, Path],
+) -> None:
+    result = run("compare", *files)
+    assert result.stdout.startswith("2 of 3 columns drifted, 1 critically: fast, slow.\n")
+    places = [result.stdout.rindex(f" {name} ") for name in ("fast", "slow", "calm")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("columns", "fail_on", "code"),
+    [
+        ("fast,calm", "critical", 1),
+        ("fast", "warning", 1),
+        ("slow", "warning", 1),
+        ("slow,calm", "critical", 0),
+        ("calm", "warning", 0),
+    ],
+)
+def test_fail_on_exits_with_1_from_its_level_on(
+    files: tuple[Path, Path], columns: str, fail_on: str, code: int
+) -> None:
+    assert run("compare", *files, "--columns", columns).exit_code == 0
+    assert run("compare", *files, "--columns", columns, "--fail-on", fail_on).exit_code == code
+
+
+def test_what_is_unknown_does_not_pass_in_silence(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    lacking = stored(tmp_path / "lacking.parquet", calm=normal(6))
+    result = run("compare", files[0], lacking, "--fail-on", "warning", "--format", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["summary"]["verdict"] == "unknown"
+    assert "2 of 3 columns are not known" in result.stderr
+
+
+def test_compare_takes_kinds_bins_and_the_rows_it_needs_from_its_options(tmp_path: Path) -> None:
+    codes = np.arange(200) % 40
+    tables = [stored(tmp_path / f"{n}.parquet", zip=codes, age=normal(n, rows=200)) for n in range(2)]
+    options = ("--kinds", "zip=categorical", "--min-rows", "100", "--bins", "4", "--format", "json")
+    place, age = json.loads(run("compare", *tables, *options).stdout)["columns"]
+    assert (place["kind"], place["verdict"]) == ("categorical", "ok")
+    assert {bin_["reference"] for bin_ in age["moved"]} == {pytest.approx(0.25, abs=0.01)}
+    few = json.loads(run("compare", *tables, "--format", "json").stdout)["columns"]
+    assert {entry["absence"] for entry in few} == {"too_few_rows"}
+
+
+def test_a_name_that_looks_like_markup_or_moves_the_cursor_is_only_a_name(tmp_path: Path) -> None:
+    hostile = {"[red]x[/red]": normal(1), "\x1b[2Jcleared": normal(2)}
+    path = stored(tmp_path / "hostile.parquet", **hostile)
+    result = run("compare", path, stored(tmp_path / "other.parquet", y=normal(3)))
+    assert "[red]x[/red]" in result.stdout
+    assert "\\x1b[2Jcleared" in result.stdout
+    assert "\x1b" not in result.output
+    assert "\x1b" not in run("compare", path, path, "--columns", "nope").stderr
+
+
+def test_what_is_wrong_with_the_input_of_compare_is_said_without_a_traceback(
+    tmp_path: Path, files: tuple[Path, Path]
+) -> None:
+    text = tmp_path / "text.parquet"
+    text.write_text("not a table")
+    refused(run("compare", tmp_path / "none.parquet", files[1]), "none.parquet: no such file")
+    refused(run("compare", files[0], text), "text.parquet: not a readable Parquet file")
+    refused(run("compare", files[0], tmp_path), "not a readable Parquet file")
+    refused(run("compare", *files, "--columns", "fats"), "neither table has 'fats'; there are 'fast', 'slow', 'calm'")
+    refused(run("compare", *files, "--kinds", "fast=wide"), "'fast=wide'", "numeric, categorical, boolean, datetime")
+    refused(run("compare", *files, "--kinds", "fast"), "<column>=<kind>")
+    refused(run("compare", *files, "--time", "at"), "'at' not found")
+    refused(run("compare", *files, "--min-rows", "0"), "--min-rows")
+
+
+def test_comparing_files_loads_no_orchestrator_registry_or_model_library(files: tuple[Path, Path]) -> None:
+    code = (
+        "import sys\n"
+        "from monitoring_pipeline.cli import app\n"
+        f"app(['compare', {str(files[0])!r}, {str(files[1])!r}], standalone_mode=False)\n"
+        "heavy = {'dagster', 'mlflow', 'pandas', 'sklearn', 'sqlalchemy', 'evidently', 'skops', 'scipy.stats'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.stderr == "\n"
+    assert "2 of 3 columns drifted" in ended.stdout
+
+
+def test_the_week_the_warm_weather_came_differs_from_march_in_temperature(tmp_path: Path) -> None:
+    flights = pq.read_table(ROOT / "examples" / "flight_delays" / "data" / "flights.parquet")
+    days = np.asarray(flights["scheduled_departure"].cast("date32").cast("int32")) - 15765  # from 1 March 2013 on
+    march, week = (
+        flights.filter(pa.array((days >= 0) & (days < 31))),
+        flights.filter(pa.array((days >= 59) & (days < 66))),
+    )
+    paths = [tmp_path / "march.parquet", tmp_path / "week.parquet"]
+    for path, rows in zip(paths, (march, week), strict=True):
+        pq.write_table(rows, path)
+    options = ("--columns", "temp,humid,carrier,distance,minute_of_day", "--format", "json")
+    textbook = json.loads(run("compare", *paths, *options).stdout)["columns"]
+    assert {entry["column"]: entry["verdict"] for entry in textbook}["humid"] == "critical"
+    calibrated = json.loads(run("compare", *paths, *options, "--time", "scheduled_departure").stdout)["columns"]
+    assert [entry["column"] for entry in calibrated if entry["verdict"] != "ok"] == ["temp"]
+    assert calibrated[0]["threshold_origin"] == "calibrated"
+
+
+def test_check_config_lists_what_the_monitors_amount_to() -> None:
+    result = run("check-config", MONITORS)
+    assert result.exit_code == 0, result.output
+    assert "flight_delays (" in result.stdout
+    assert "15 features, windows 1h, 24h, 7d" in result.stdout
+    assert "rule performance_drop: critical after" in result.stdout
+    assert "retraining when 2 of 4 hold (performance, drift, age, new_labels)" in result.stdout
+    assert "critical: console" in result.stdout
+
+
+def test_check_config_looks_into_the_deployments_folder_when_no_path_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITORING_MONITORS", str(MONITORS))
+    assert run("check-config").stdout == run("check-config", MONITORS).stdout
+    monkeypatch.setenv("MONITORING_MONITORS", str(MONITORS / "none"))
+    refused(run("check-config"), "none: monitors: is not a directory.", "MONITORING_MONITORS")
+
+
+def test_check_config_names_every_problem_of_every_file_with_its_line(tmp_path: Path) -> None:
+    good = (MONITORS / "flight_delays.yaml").read_text()
+    one = tmp_path / "one.yaml"
+    one.write_text(
+        good.replace("windows: [1h, 24h, 7d]", "windows: [1 fortnight]").replace("alpha: 0.01", "alhpa: 0.01")
+    )
+    other = tmp_path / "other.yaml"
+    other.write_text("model: other\n")
+    result = run("check-config", one, other)
+    lines = one.read_text().splitlines()
+    at = {key: next(n for n, line in enumerate(lines, 1) if key in line) for key in ("fortnight", "alhpa")}
+    refused(result, f"{one}:{at['fortnight']}: windows", f"{one}:{at['alhpa']}: drift.alhpa", f"{other}:1: features")
+    assert len(result.stderr.splitlines()) >= 4
+
+
+def test_a_file_named_twice_is_one_file_and_a_model_monitored_twice_is_a_problem(tmp_path: Path) -> None:
+    path = MONITORS / "flight_delays.yaml"
+    assert run("check-config", path, path).exit_code == 0
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(path.read_text())
+    refused(run("check-config", path, copy), "copy.yaml", "already monitored by flight_delays.yaml")
+    refused(run("check-config", tmp_path / "none.yaml"), "none.yaml: the file: cannot be read")
+
+
+def test_migrate_brings_the_state_database_up_to_date_however_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONITORING_DATABASE_URL", f"sqlite:///{tmp_path}/deep/state.db")
+    first, second = run("migrate"), run("migrate")
+    assert first.exit_code == second.exit_code == 0, first.output
+    assert first.stdout == second.stdout
+    assert "state.db is at 0" in first.stdout
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "oracle+none://user:hunter2@host/x", "postgresql://user:hunter2@127.0.0.1:1/x"]
+)
+def test_a_database_that_cannot_be_used_is_named_without_its_password(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONITORING_DATABASE_URL", url)
+    result = run("migrate")
+    refused(result)
+    assert result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_the_demo_outside_a_clone_says_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(run("demo"), "Run it in a clone of the repository")
+
+
+def test_the_demo_refuses_a_step_that_is_no_length_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    refused(run("demo", "--step", "soon"), "--step: 'soon' is not a window length")
+
+
+def test_what_is_wrong_with_the_input_of_evaluate_is_said_without_a_traceback(tmp_path: Path) -> None:
+    paths = {name: tmp_path / f"{name}.parquet" for name in ("reference", "predictions", "labels")}
+    rows = log_rows(50, seed=1)
+    pq.write_table(rows, paths["reference"])
+    pq.write_table(rows, paths["predictions"])
+    pq.write_table(pa.table({"prediction_id": ["a"]}), paths["labels"])
+    monitor = tmp_path / "churn.yaml"
+    monitor.write_text("model: churn\nstart: 2026-11-20T00:00Z\nfeatures: {numeric: [tenure], categorical: [plan]}\n")
+
+    def evaluated(output: Path = tmp_path / "out", **other: Path) -> Result:
+        given = {"monitor": monitor, "reference": paths["reference"], "predictions": paths["predictions"], **other}
+        return run("evaluate", *(f"--{name}={path}" for name, path in given.items()), "--output", output)
+
+    assert evaluated().exit_code == 0
+    pq.write_table(rows.slice(0, 0), tmp_path / "empty.parquet")
+    pq.write_table(rows.drop_columns(["score"]), tmp_path / "scoreless.parquet")
+    pq.write_table(rows.drop_columns(["plan"]), tmp_path / "planless.parquet")
+    nowhere = pa.array(["1970-01-01T00:00:00Z"] + ["2026-11-20T00:00:00Z"] * 49)
+    pq.write_table(rows.set_column(1, "predicted_at", nowhere), tmp_path / "spread.parquet")
+    refused(evaluated(predictions=tmp_path / "empty.parquet"), "predictions: no rows")
+    refused(evaluated(predictions=tmp_path / "scoreless.parquet"), "predictions: column(s) 'score' not found")
+    refused(
+        evaluated(predictions=tmp_path / "spread.parquet"), "predictions: they span", "from 1970-01-01T00:00:00+00:00"
+    )
+    refused(evaluated(reference=tmp_path / "planless.parquet"), "reference: column(s) 'plan' not found")
+    refused(evaluated(reference=tmp_path / "empty.parquet"), "reference rows of churn", "no rows")
+    refused(evaluated(labels=paths["labels"]), "labels: column(s) 'actual', 'labelled_at' not found")
+    refused(evaluated(monitor=tmp_path / "none.yaml"), "none.yaml: the file: cannot be read")
+    refused(evaluated(output=monitor / "out"), "cannot be written")
+
+
+def test_without_a_command_the_commands_are_listed() -> None:
+    shown = run().output
+    assert all(name in shown for name in ("demo", "check-config", "migrate", "compare", "evaluate"))
