@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, TableError
+from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, StoreError, TableError
 
 if TYPE_CHECKING:
     from monitoring_pipeline.describe.columns import ColumnKind
@@ -68,16 +68,11 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except MonitoringError as error:
-        message = str(error)
-    except OSError as error:
-        message = f"{error.filename or 'the system'}: {error.strerror or error}. Check the path and its permissions."
-    else:
-        return
-    from monitoring_pipeline.publish.comparison_table import printable
+        from monitoring_pipeline.publish.comparison_table import printable
 
-    for line in message.splitlines():
-        typer.echo(printable(line.expandtabs()), err=True)
-    raise typer.Exit(WRONG)
+        for line in str(error).splitlines():
+            typer.echo(printable(line.expandtabs()), err=True)
+        raise typer.Exit(WRONG) from error
 
 
 @app.command()
@@ -111,8 +106,10 @@ def check_config(
     from monitoring_pipeline.settings.load import load_files, monitor_files
 
     with plain_errors():
-        given = paths or [_deployment().monitors_directory]
-        nested = [monitor_files(path) if path.is_dir() else [path] for path in given]
+        if paths:
+            nested = [monitor_files(path) if path.is_dir() else [path] for path in paths]
+        else:
+            nested = [monitor_files(_deployment().monitors_directory)]
         files = list(dict.fromkeys(file for some in nested for file in some))
         for file, monitor in zip(files, load_files(files), strict=True):
             typer.echo("\n".join(_described(file, monitor)))
@@ -151,6 +148,9 @@ def migrate() -> None:
         try:
             database.migrate()
             typer.echo(f"{without_password(url)} is at {database.revision()}")
+        except OSError as error:
+            problem = f"state database {without_password(url)}: {error.strerror}"
+            raise StoreError(f"{problem}. Check the path and its permissions.") from error
         finally:
             database.close()
 

@@ -61,17 +61,23 @@ def log_rows(rows: int, *, seed: int, at: int = 0, hours: int = 1, **columns: An
 
 
 def reference(rows: pa.Table, specs: Sequence[ColumnSpec] = SPECS, **more: Any) -> Reference:
-    return build_reference(rows, specs, model=MODEL, version=VERSION, computed_at=COMPUTED, **more)
+    return build_reference(rows, specs, **{"model": MODEL, "version": VERSION, "computed_at": COMPUTED, **more})
 
 
 def drift(
-    against: Reference, rows: pa.Table, hours: Sequence[datetime], *, windows: Sequence[int] = (1,), min_rows: int = 1
+    against: Reference,
+    rows: pa.Table,
+    hours: Sequence[datetime],
+    *,
+    windows: Sequence[int] = (1,),
+    min_rows: int = 1,
+    described: Sequence[datetime] | None = None,
 ) -> list[Signal]:
-    """Return drift signals of the rows at `hours`, through preparation, profiles and distances."""
+    """Return drift signals of the rows at `hours`, through preparation, profiles (of `described`) and distances."""
     prepared = prepare_predictions(rows, LOG)
-    described = profile_hours(prepared, {VERSION: against}, hours, LOG)
+    profiles = profile_hours(prepared, {VERSION: against}, hours if described is None else described, LOG)
     policy = DriftPolicy(tuple(length * HOUR for length in windows), min_rows)
-    return drift_signals(against, profiles_of_version(described, against), hours, policy)
+    return drift_signals(against, profiles_of_version(profiles, against), hours, policy)
 
 
 def by_metric(signals: Sequence[Signal], column: str = "") -> Mapping[str, Signal]:

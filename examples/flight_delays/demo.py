@@ -48,6 +48,7 @@ def run_demo(home: Path, *, step: timedelta = timedelta(hours=12)) -> dict[str, 
         MLFLOW_DISABLE_TELEMETRY="true",
         DO_NOT_TRACK="true",
         MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+        DAGSTER_EVENT_BATCH_SIZE="1000",
     )
     warnings.filterwarnings("ignore")  # of Dagster about its beta arguments; tests run with warnings as errors
     seconds: dict[str, float] = {}

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from monitoring_pipeline.capture.arrays import float_values, int_values
 from monitoring_pipeline.capture.predictions import TIME_TYPE, as_utc, floats_as_text
 from monitoring_pipeline.describe.columns import CategoricalBins, ColumnKind, FloatArray, IntArray, NumericBins
 from monitoring_pipeline.errors import TableError
@@ -54,7 +55,7 @@ def _valid_floats(valid: pa.ChunkedArray, kind: ColumnKind) -> FloatArray:
     if kind is ColumnKind.DATETIME or pa.types.is_timestamp(valid.type) or pa.types.is_date(valid.type):
         return _hours_of_day(valid)
     try:
-        return np.asarray(valid.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+        return float_values(valid.cast(pa.float64(), safe=False))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return np.array([_number(value) for value in valid.to_pylist()], dtype=np.float64)
 
@@ -67,8 +68,9 @@ def _number(value: object) -> float:
 
 
 def _hours_of_day(valid: pa.ChunkedArray) -> FloatArray:
-    micros = _times(valid).cast(pa.int64()).to_numpy()
+    times = _times(valid).cast(pa.int64())
     # What is no time is null, and so NaN.
+    micros = times.to_numpy() if times.null_count else int_values(times)
     return np.asarray((micros % 86_400_000_000) / 3_600_000_000, dtype=np.float64)
 
 
@@ -108,7 +110,8 @@ def category_names(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGO
     names = _text(_decoded(column))
     if kind is ColumnKind.BOOLEAN:
         names = pc.utf8_lower(names)
-        names = pc.if_else(pc.equal(names, "1"), "true", pc.if_else(pc.equal(names, "0"), "false", names))
+        for digit, word in (("^1$", "true"), ("^0$", "false")):
+            names = pc.replace_substring_regex(names, digit, word)
     return names
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from monitoring_pipeline.capture.arrays import int_values, row_numbers
 from monitoring_pipeline.capture.windows import EPOCH, HOUR
 from monitoring_pipeline.describe.columns import (
     AnyArray,
@@ -135,9 +136,9 @@ def rows_by_hour(rows: pa.Table, *, time: str) -> dict[datetime, pa.Table]:
     """Split prepared rows by the UTC hour of their time column; hours without rows do not occur."""
     if rows.num_rows == 0:
         return {}
-    hours = np.asarray(rows[time].cast(pa.int64()).to_numpy()) // 3_600_000_000
+    hours = int_values(rows[time].cast(pa.int64())) // 3_600_000_000
     order = np.argsort(hours, kind="stable")
-    ordered = rows.take(pa.array(order))
+    ordered = rows.take(row_numbers(order))
     numbers, starts = np.unique(hours[order], return_index=True)
     ends = [*starts[1:], len(order)]
     return {

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -297,11 +297,15 @@ def _placed(table: pa.Table, time: str, name: str) -> tuple[pa.Table, tuple[date
     if table.num_rows == 0:
         return table, None
     moments = as_utc(table[time], name=time, table=name)
-    bounds = pc.min_max(moments).as_py()
+    bounds = pc.min_max(moments.cast(pa.int64())).as_py()
     if bounds["min"] is None:
         raise TableError(f"{name}, column {time!r}: no row has a time. Name another column, or compare without time.")
     placed = table.set_column(table.column_names.index(time), time, moments)
-    return placed.take(pc.sort_indices(moments)), (hour_of(bounds["min"]), hour_of(bounds["max"]) + HOUR)
+    return placed.take(pc.sort_indices(moments)), (_hour(bounds["min"]), _hour(bounds["max"]) + HOUR)
+
+
+def _hour(micros: int) -> datetime:
+    return hour_of(EPOCH + timedelta(microseconds=micros))
 
 
 def _require_single_names(reference: pa.Table, current: pa.Table) -> None:

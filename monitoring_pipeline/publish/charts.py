@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -48,11 +49,32 @@ def verdict_table(verdicts: Sequence[Verdict], *, limit: int = 20) -> str:
     return "\n".join(lines)
 
 
+def verdict_rows(verdicts: Sequence[Verdict], *, limit: int) -> list[dict[str, str]]:
+    """Return the worst verdicts as the rows of a table; five blocks of the bar are a value at its threshold."""
+    ranked = sorted(verdicts, key=lambda verdict: (-verdict.level.rank, -_ratio(verdict), verdict.signal.column))
+    return [
+        {
+            "level": f"{MARKS[verdict.level]} {verdict.level}",
+            "metric": verdict.signal.metric,
+            "column": verdict.signal.column,
+            "window": verdict.signal.window,
+            "value": str(verdict.signal.absence) if verdict.signal.value is None else f"{verdict.signal.value:.4g}",
+            "threshold": "" if verdict.threshold is None else f"{verdict.threshold:.4g} {verdict.threshold_origin}",
+            "distance": _bar(_ratio(verdict)),
+        }
+        for verdict in ranked[:limit]
+    ]
+
+
 def _ratio(verdict: Verdict) -> float:
+    """Return how much of the way to its threshold a value has gone, from the good side: above 1 is beyond it."""
     value, threshold = verdict.signal.value, verdict.threshold
-    if value is None or not threshold or math.isnan(value) or math.isnan(threshold):
+    if value is None or not threshold:
         return 0.0
-    return abs(value / threshold)
+    if verdict.signal.metric.removeprefix("performance.") in HIGHER_IS_BETTER:
+        value, threshold = threshold, value
+    ratio = abs(value / threshold) if threshold else math.inf
+    return 0.0 if math.isnan(ratio) else ratio
 
 
 def _bar(ratio: float) -> str:

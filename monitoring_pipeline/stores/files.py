@@ -84,19 +84,21 @@ def read_together(paths: list[Path]) -> pa.Table | None:
     if not paths:
         return None
     tables = [read_parquet(path) for path in sorted(paths)]
+    if (together := _concatenated(tables)) is not None:
+        return together
     names = {name for table in tables for name in table.column_names}
-    alike = all(table.schema.equals(tables[0].schema) for table in tables)
-    mixed = [] if alike else [name for name in names if _is_mixed(tables, name)]
+    mixed = [
+        name for name in names if _concatenated([t.select([name]) for t in tables if name in t.column_names]) is None
+    ]
     return pa.concat_tables([_with_text(table, mixed) for table in tables], promote_options="permissive")
 
 
-def _is_mixed(tables: Sequence[pa.Table], name: str) -> bool:
-    schemas = [pa.schema([table.schema.field(name)]) for table in tables if name in table.column_names]
+def _concatenated(tables: Sequence[pa.Table]) -> pa.Table | None:
+    """Return tables as one, or None where a column has no type that holds what all of them have in it."""
     try:
-        pa.unify_schemas(schemas, promote_options="permissive")
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return True
-    return False
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        return None
 
 
 def _with_text(table: pa.Table, names: Sequence[str]) -> pa.Table:

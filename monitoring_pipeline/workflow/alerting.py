@@ -5,7 +5,7 @@ belong in notify. Nothing is ever sent from a sensor.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import dagster as dg
@@ -72,7 +72,7 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
         report = deliver_pending(monitoring.database, channels, worker=context.run_id, clock=monitoring.now)
         context.add_output_metadata({outcome.value: report.count(outcome) for outcome in Outcome})
         if report.not_configured:
-            context.log.warning("no such channel here, mail is waiting: %s", ", ".join(report.not_configured))
+            context.log.warning(waiting_for(report.not_configured))
 
     @dg.job(
         name="deliver_notifications",
@@ -93,13 +93,22 @@ def channel_names(monitor: Monitor, severity: str) -> list[str]:
 
 
 def deployment_channels(monitoring: Monitoring, monitors: Mapping[str, Monitor]) -> dict[str, Channel]:
-    """Return the console and every Slack channel a monitor names, by the names the outbox uses."""
+    """Return the console and every Slack channel whose token is set, by the names the outbox uses.
+
+    One that is not set keeps its own mail waiting, and nobody else's.
+    """
     channels: dict[str, Channel] = {"console": ConsoleChannel(sys.stdout)}
     for monitor in monitors.values():
-        if (slack := monitor.notifications.slack) is not None:
-            token = monitoring.secret(slack.token_env)
+        slack = monitor.notifications.slack
+        if slack is not None and (token := monitoring.secret(slack.token_env)):
             channels[f"slack:{slack.channel}"] = SlackChannel(token, slack.channel, base_url=slack.base_url)
     return channels
+
+
+def waiting_for(channels: Iterable[str]) -> str:
+    """Return what is said of mail for channels that are not there."""
+    names = ", ".join(channels)
+    return f"mail is waiting for {names}: set the environment variable that notifications.slack.token_env names"
 
 
 def evaluated(first: datetime, last: datetime) -> Evaluated:

@@ -22,8 +22,10 @@ def build_definitions(
     sensor_seconds: int = 30,
 ) -> dg.Definitions:
     """Return assets, jobs, schedules and sensors of every monitor, and the dispatcher they share."""
-    dispatcher = dispatch_job({monitor.model: monitor for monitor in monitors})
-    shared = dg.Definitions(jobs=[dispatcher], sensors=[sensors.dispatch_sensor(dispatcher, seconds=sensor_seconds)])
+    by_model = {monitor.model: monitor for monitor in monitors}
+    dispatcher = dispatch_job(by_model)
+    outbox = sensors.dispatch_sensor(by_model, dispatcher, seconds=sensor_seconds)
+    shared = dg.Definitions(jobs=[dispatcher], sensors=[outbox])
     own = [monitor_definitions(monitor, sensor_seconds=sensor_seconds) for monitor in monitors]
     resources = dg.Definitions(resources={"monitoring": Monitoring(root=root)})
     return dg.Definitions.merge(shared, resources, *own)
@@ -45,7 +47,7 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
         sensors=[
             sensors.registry_sensor(monitor, reference, seconds=sensor_seconds),
             sensors.missed_hours_sensor(monitor, hourly, seconds=sensor_seconds),
-            sensors.late_labels_sensor(monitor, late_labels, seconds=sensor_seconds),
+            sensors.late_labels_sensor(monitor, late_labels, hourly, seconds=sensor_seconds),
             sensors.alerting_sensor(monitor, alerting, seconds=sensor_seconds),
             sensors.retraining_sensor(monitor, retraining, seconds=sensor_seconds),
         ],

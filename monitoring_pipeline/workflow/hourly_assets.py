@@ -15,14 +15,15 @@ from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level
-from monitoring_pipeline.publish.charts import escape, sparkline, verdict_table
+from monitoring_pipeline.publish.charts import sparkline
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
 from monitoring_pipeline.workflow.resources import Monitoring
+from monitoring_pipeline.workflow.tables import distance_table, rounded, rule_table, verdict_table, with_threshold
 
 BACKFILL = dg.BackfillPolicy.single_run()
-SHOWN = 20
-"""Rows of a table in metadata: every evaluation is kept in the event log for ever."""
+DRAWN = 72
+"""Hours of a picture of traffic."""
 
 
 def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
@@ -59,7 +60,13 @@ def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
                 owners=shared["owners"],
             ),
         ],
-        check_specs=[dg.AssetCheckSpec("every_version_has_a_reference", asset=key("serving_profile"))],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "every_version_has_a_reference",
+                asset=key("serving_profile"),
+                description="Every version that served has reference distributions; without them it has no drift.",
+            )
+        ],
         partitions_def=shared["partitions_def"],
         backfill_policy=BACKFILL,
     )
@@ -81,7 +88,13 @@ def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
         name="drift_report",
         description="Distance of features, score and predictions from the training reference, in every window.",
         deps=[key("serving_profile"), key("reference_distributions")],
-        check_specs=[dg.AssetCheckSpec("drift_is_known", asset=key("drift_report"))],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "drift_is_known",
+                asset=key("drift_report"),
+                description="At least one column could be compared with the reference in the last hour of the run.",
+            )
+        ],
         kinds={"parquet"},
         group_name=group,
         **shared,
@@ -93,7 +106,14 @@ def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
         name="performance_report",
         description="Accuracy, AUC, log loss and more with intervals, from the labels known so far, in every window.",
         deps=[key("outcomes"), key("reference_distributions")],
-        check_specs=[dg.AssetCheckSpec("labels_arrive", asset=key("performance_report"))],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "labels_arrive",
+                asset=key("performance_report"),
+                description=f"At least {monitor.performance.min_coverage:.0%} of the predictions of the longest window "
+                "have labels by now.",
+            )
+        ],
         kinds={"parquet"},
         group_name=group,
         **shared,
@@ -106,8 +126,16 @@ def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
         description="What the signals mean: a level and threshold for each, and the state of every alert rule.",
         deps=[key("drift_report"), key("performance_report")],
         check_specs=[
-            dg.AssetCheckSpec("no_rule_fires", asset=key("verdicts")),
-            dg.AssetCheckSpec("model_is_known_to_be_well", asset=key("verdicts")),
+            dg.AssetCheckSpec(
+                "no_rule_fires",
+                asset=key("verdicts"),
+                description="No alert rule fires in the last hour of the run; an error when a critical one does.",
+            ),
+            dg.AssetCheckSpec(
+                "model_is_known_to_be_well",
+                asset=key("verdicts"),
+                description="No rule fires, and something is known: silence without data does not pass.",
+            ),
         ],
         kinds={"parquet"},
         group_name=group,
@@ -135,7 +163,7 @@ def describe_serving(
     yield dg.MaterializeResult(asset_key=sample)
     yield dg.MaterializeResult(
         asset_key=profile,
-        metadata={"versions": ", ".join(sorted(versions)) or "none", "rows_by_hour": _hour_line(described)},
+        metadata=_hour_line(described),
         check_results=[
             dg.AssetCheckResult(
                 asset_key=profile,
@@ -166,12 +194,12 @@ def report_drift(context: dg.AssetExecutionContext, monitoring: Monitoring, moni
     """Measure drift of each hour's windows."""
     measured = monitoring.stages(monitor).measure_drift(hours_of(context))
     for hour, signals in measured.items():
-        add(context, context.asset_key, hour, _largest_psi(signals))
+        worst = distance_table([signal for signal in signals if _is_psi(signal)])
+        add(context, context.asset_key, hour, {"largest_psi": worst, "signals": len(signals)} | _largest_psi(signals))
     last = measured[max(measured)]
-    known = [signal for signal in last if signal.metric == "drift.psi" and signal.value is not None]
+    known = [signal for signal in last if _is_psi(signal)]
     absences = sorted({str(signal.absence) for signal in last if signal.absence})
     return dg.MaterializeResult(
-        metadata={"largest_psi": _signal_table(known), "signals": sum(map(len, measured.values()))},
         check_results=[
             dg.AssetCheckResult(
                 check_name="drift_is_known",
@@ -180,6 +208,7 @@ def report_drift(context: dg.AssetExecutionContext, monitoring: Monitoring, moni
                 description=(
                     f"{len(known)} columns and windows measured" if known else f"nothing known: {', '.join(absences)}"
                 ),
+                metadata={"hour": partition_key(max(measured)), "known": len(known)},
             )
         ],
     )
@@ -193,14 +222,13 @@ def report_performance(
     longest = monitor.windows[-1]
     for hour, signals in measured.items():
         values = {
-            signal.metric.removeprefix("performance."): signal.value
+            f"{signal.metric.removeprefix('performance.')}_{longest}": rounded(signal.value)
             for signal in signals
             if signal.window == longest and signal.metric.startswith("performance.") and signal.value is not None
         }
-        add(context, context.asset_key, hour, {f"{name}_{longest}": value for name, value in values.items()})
+        add(context, context.asset_key, hour, values | {"signals": len(signals)})
     coverage = _coverage(measured[max(measured)], longest)
     return dg.MaterializeResult(
-        metadata={"signals": sum(map(len, measured.values()))},
         check_results=[
             dg.AssetCheckResult(
                 check_name="labels_arrive",
@@ -209,6 +237,7 @@ def report_performance(
                 description=(
                     "no prediction in the window" if coverage is None else f"{coverage:.1%} of {longest} have labels"
                 ),
+                metadata={"hour": partition_key(max(measured)), "coverage": coverage or 0.0},
             )
         ],
     )
@@ -217,52 +246,65 @@ def report_performance(
 def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Judge each hour and evaluate its rules."""
     judged = monitoring.stages(monitor).judge(hours_of(context))
-    for hour, (verdicts, _) in judged.items():
+    for hour, (verdicts, rules) in judged.items():
         counts = {level.value: sum(verdict.level is level for verdict in verdicts) for level in Level}
-        add(context, context.asset_key, hour, counts)
+        tables = {"what_stands_out": verdict_table(verdicts), "rules": rule_table(rules)}
+        add(context, context.asset_key, hour, tables | counts)
     verdicts, rules = judged[max(judged)]
-    graded = [verdict for verdict in verdicts if verdict.threshold_origin != "none"]
+    last = {"hour": partition_key(max(judged))}
     firing = [outcome for outcome in rules if outcome.state is RuleState.FIRING]
-    known = [verdict for verdict in graded if verdict.level is not Level.UNKNOWN]
+    known = [verdict for verdict in with_threshold(verdicts) if verdict.level is not Level.UNKNOWN]
+    fires = f"fires: {', '.join(outcome.rule for outcome in firing)}; " if firing else ""
     return dg.MaterializeResult(
-        metadata={
-            "what_stands_out": dg.MetadataValue.md(verdict_table(graded, limit=SHOWN)),
-            "rules": dg.MetadataValue.md(_rule_table(rules)),
-            "hours_judged": len(judged),
-        },
         check_results=[
             dg.AssetCheckResult(
                 check_name="no_rule_fires",
                 passed=not firing,
                 severity=_severity(firing),
                 description="; ".join(f"{outcome.rule}: {outcome.reason}" for outcome in firing) or "all quiet",
+                metadata=last | {"firing": len(firing)},
             ),
             dg.AssetCheckResult(
                 check_name="model_is_known_to_be_well",
                 passed=bool(known) and not firing,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{len(known)} verdicts known of {len(verdicts)} signals",
+                description=f"{fires}{len(known)} signals held against a threshold",
+                metadata=last | {"known": len(known)},
             ),
         ],
     )
 
 
-def add(context: dg.AssetExecutionContext, key: dg.AssetKey, hour: datetime, numbers: Mapping[str, Any]) -> None:
-    """Attach numbers to one partition's materialisation, where the UI charts them over time."""
-    context.add_asset_metadata(dict(numbers), asset_key=key, partition_key=partition_key(hour))
+def add(context: dg.AssetExecutionContext, key: dg.AssetKey, hour: datetime, facts: Mapping[str, Any]) -> None:
+    """Attach what is known of one hour to its materialisation; the UI charts the numbers over time.
+
+    What a result carries instead is repeated at every hour of the range.
+    """
+    context.add_asset_metadata(dict(facts), asset_key=key, partition_key=partition_key(hour))
 
 
 def _profile_numbers(profiles: Sequence[Profile], rows: int) -> dict[str, Any]:
     cells = sum(entry.rows * len(entry.columns) for entry in profiles)
     nulls = sum(column.nulls for entry in profiles for column in entry.columns.values())
-    return {"dagster/row_count": rows, "null_share": nulls / cells if cells else 0.0}
+    return {
+        "dagster/row_count": rows,
+        "null_share": rounded(nulls / cells if cells else 0.0),
+        "versions": ", ".join(sorted(entry.version for entry in profiles)) or "none",
+    }
 
 
-def _hour_line(described: Mapping[datetime, Sequence[Profile]]) -> dg.MarkdownMetadataValue:
-    counts = [float(sum(entry.rows for entry in profiles)) for profiles in described.values()]
-    first, last = min(described), max(described)
-    line = sparkline(counts[-72:])
-    return dg.MetadataValue.md(f"`{line}` rows per hour, {first:%d %b %H:%M} to {last:%d %b %H:%M} UTC")
+def _hour_line(described: Mapping[datetime, Sequence[Profile]]) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return a picture of the last hours of a range; one hour is no picture."""
+    hours = sorted(described)[-DRAWN:]
+    if len(hours) == 1:
+        return {}
+    line = sparkline([float(sum(entry.rows for entry in described[hour])) for hour in hours])
+    text = f"`{line}` rows per hour, {hours[0]:%d %b %H:%M} to {hours[-1]:%d %b %H:%M} UTC"
+    return {"rows_by_hour": dg.MetadataValue.md(text)}
+
+
+def _is_psi(signal: Signal) -> bool:
+    return signal.metric == "drift.psi" and signal.value is not None
 
 
 def _largest_psi(signals: Sequence[Signal]) -> dict[str, float]:
@@ -270,40 +312,15 @@ def _largest_psi(signals: Sequence[Signal]) -> dict[str, float]:
     for signal in signals:
         if signal.metric == "drift.psi" and signal.value is not None:
             name = f"largest_psi_{signal.window}"
-            largest[name] = max(largest.get(name, 0.0), signal.value)
+            largest[name] = max(largest.get(name, 0.0), rounded(signal.value))
     return largest
 
 
-def _signal_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
-    worst = sorted(signals, key=lambda signal: (-(signal.value or 0.0), signal.column, signal.window))[:SHOWN]
-    records = [
-        dg.TableRecord(
-            {
-                "column": signal.column,
-                "window": signal.window,
-                "version": signal.version,
-                "psi": round(signal.value or 0.0, 4),
-                "rows": signal.rows,
-            }
-        )
-        for signal in worst
-    ]
-    columns = [("column", "string"), ("window", "string"), ("version", "string"), ("psi", "float"), ("rows", "int")]
-    schema = dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns])
-    return dg.MetadataValue.table(records=records, schema=schema)
-
-
 def _coverage(signals: Sequence[Signal], window: str) -> float | None:
-    found = [s.value for s in signals if s.metric == "performance.label_coverage" and s.window == window and s.value]
-    return max(found, default=None)
+    found = [s.value for s in signals if s.metric == "performance.label_coverage" and s.window == window]
+    return max((value for value in found if value is not None), default=None)
 
 
 def _severity(firing: Sequence[RuleOutcome]) -> dg.AssetCheckSeverity:
     critical = any(outcome.severity is Level.CRITICAL for outcome in firing)
     return dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN
-
-
-def _rule_table(rules: Sequence[RuleOutcome]) -> str:
-    lines = ["| rule | state | severity | why |", "|---|---|---|---|"]
-    lines += [f"| {rule.rule} | {rule.state} | {rule.severity} | {escape(rule.reason)} |" for rule in rules]
-    return "\n".join(lines)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.errors import RegistryError
+from monitoring_pipeline.errors import ReferenceError, RegistryError
 from monitoring_pipeline.retrain.gate import Evaluation, Outcome, evaluate_challenger
 from monitoring_pipeline.retrain.promotion import CHALLENGER, CHAMPION, promote
 from monitoring_pipeline.retrain.training import (
@@ -29,6 +29,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.workflow.model_references import build_version_reference, read_reference_rows
 from monitoring_pipeline.workflow.resources import Monitoring
+from monitoring_pipeline.workflow.tables import Cell, rounded, table
 
 EPISODE_TAG = "monitoring/episode"
 REASON_TAG = "monitoring/reason"
@@ -56,7 +57,7 @@ def model_assets(monitor: Monitor) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     @dg.asset(
         name="reference_distributions",
         key_prefix=[model],
-        description="What the training data of each served model version looked like, kept with it in MLflow.",
+        description="What the reference rows of each served model version look like, kept with it in MLflow.",
         deps=[key("registered_model")],
         kinds={"mlflow", "json"},
         group_name=f"{model}_model",
@@ -149,7 +150,7 @@ def materialise_references(monitoring: Monitoring, monitor: Monitor) -> dg.Mater
         monitoring.references.save(reference)
         built.append((version, reference))
     champion = next((reference for version, reference in built if CHAMPION in version.aliases), built[-1][1])
-    lines = ["| version | aliases | rows | features | digest |", "|---|---|---:|---:|---|"]
+    lines = ["| version | aliases | rows | columns | digest |", "|---|---|---:|---:|---|"]
     lines += [
         f"| {ref.version} | {', '.join(ver.aliases)} | {ref.rows} | {len(ref.columns)} | {ref.digest[:12]} |"
         for ver, ref in built
@@ -167,9 +168,14 @@ def materialise_references(monitoring: Monitoring, monitor: Monitor) -> dg.Mater
 
 def episode_folder(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> Path:
     """Return the folder where the steps of one retraining hand over their files."""
-    folder = monitoring.data / "retraining" / monitor.model / context.run.run_id
+    folder = monitoring.data / "retraining" / monitor.model / first_run_id(context)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def first_run_id(context: dg.AssetExecutionContext) -> str:
+    """Return the id of the run, or of the one it was started again from: the retry goes on with its files."""
+    return context.run.root_run_id or context.run.run_id
 
 
 def collect_training_set(
@@ -178,7 +184,7 @@ def collect_training_set(
     """Split recent labelled predictions, with the champion's reference rows before them where that is asked for."""
     asked, now = monitor.retraining, monitoring.now()
     if (episode := context.run.tags.get(EPISODE_TAG)) and not monitoring.database.start_episode(
-        episode, context.run.run_id
+        episode, first_run_id(context)
     ):
         raise dg.Failure(f"{episode} belongs to another run or is over.", allow_retries=False)
     plan = TrainingPlan(asked.training_window, asked.holdout, asked.minimum_labelled_rows)
@@ -326,28 +332,29 @@ def _episode_outcome(document: Mapping[str, Any]) -> dict[str, object]:
 def _reference_rows(monitoring: Monitoring, monitor: Monitor, *, share: float) -> pd.DataFrame:
     version = monitoring.registry.version(monitor.registry_name, CHAMPION)
     rows, roles = read_reference_rows(monitoring.registry, version)
+    if roles.label is None:
+        raise ReferenceError(
+            f"{version.name} v{version.version}: its reference rows were logged without a label, and "
+            "retraining.mix_reference trains on them. Log them with log_reference(label=...), or set it to 0."
+        )
     names = {roles.time: monitor.columns.predicted_at, roles.label: "actual"}
-    frame: pd.DataFrame = rows.to_pandas().rename(columns={old: new for old, new in names.items() if old})
+    frame: pd.DataFrame = rows.to_pandas().rename(columns=names)
     return frame if share == 1 else frame.sample(frac=share, random_state=0)
 
 
 def _column_table(reference: Reference) -> dg.TableMetadataValue:
-    records = [
-        dg.TableRecord(
-            {
-                "column": name,
-                "kind": entry.column.kind.value,
-                "null_rate": round(float(entry.summary["null_rate"]), 4),
-                "bins": entry.column.bins.group_count,
-                "mean": round(float(entry.summary.get("mean") or 0.0), 4),
-            }
-        )
-        for name, entry in reference.columns.items()
-    ]
-    columns = [("column", "string"), ("kind", "string"), ("null_rate", "float"), ("bins", "int"), ("mean", "float")]
-    return dg.MetadataValue.table(
-        records=records, schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns])
-    )
+    rows = []
+    for name, entry in reference.columns.items():
+        row: dict[str, Cell] = {
+            "column": name,
+            "kind": entry.column.kind.value,
+            "null_rate": rounded(float(entry.summary["null_rate"])),
+            "bins": entry.column.bins.group_count,
+        }
+        if (mean := entry.summary.get("mean")) is not None:
+            row["mean"] = rounded(float(mean))
+        rows.append(row)
+    return table(["column", "kind", "null_rate:float", "bins:int", "mean:float"], rows)
 
 
 def _comparison_table(evaluation: Evaluation, champion: str, challenger: str) -> str:

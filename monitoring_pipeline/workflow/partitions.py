@@ -4,7 +4,7 @@ Add arithmetic between partitions and hours here. Keep other time zones out: a l
 that exists twice, or never.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -54,8 +54,3 @@ def ranges(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
 def range_tags(first: datetime, last: datetime) -> dict[str, str]:
     """Return the run tags that make one run of a stretch of partitions."""
     return {RANGE_START: partition_key(first), RANGE_END: partition_key(last)}
-
-
-def at_most(hours: Sequence[datetime], limit: int) -> Sequence[datetime]:
-    """Return the oldest `limit` hours, so that a long absence is made good in bounded runs."""
-    return sorted(hours)[:limit]

@@ -35,8 +35,8 @@ telemetry:
 nux:
   enabled: false
 event_log_storage:
-  module: dagster._core.storage.event_log
-  class: ConsolidatedSqliteEventLogStorage
+  module: monitoring_pipeline.workflow.embedded
+  class: BatchedSqliteEventLog
   config:
     base_dir: {home}/events
 run_storage:
@@ -50,7 +50,7 @@ schedule_storage:
   config:
     base_dir: {home}/schedules
 """
-"""The instance that is left behind for the UI. One event log for all runs: a database per run writes a third slower."""
+"""The instance that is left behind for the UI."""
 
 IN_PROCESS = """\
 run_coordinator:

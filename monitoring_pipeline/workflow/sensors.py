@@ -6,7 +6,6 @@ at stores, asks a pure function, and requests runs whose keys make repeating it 
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from hashlib import sha256
 
 import dagster as dg
 
@@ -19,7 +18,7 @@ from monitoring_pipeline.notify.incidents import Status
 from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
-from monitoring_pipeline.workflow.alerting import evaluated
+from monitoring_pipeline.workflow.alerting import deployment_channels, evaluated, waiting_for
 from monitoring_pipeline.workflow.jobs import AssetJob
 from monitoring_pipeline.workflow.model_assets import EPISODE_TAG, REASON_TAG, last_complete_hour
 from monitoring_pipeline.workflow.partitions import hour_of_key, range_tags, ranges
@@ -31,9 +30,16 @@ CATCH_UP_HOURS = 31 * 24
 GRACE = timedelta(minutes=15)
 """How long an hour that is over is left to the schedule before it counts as missed."""
 
+RETRY_EVERY = timedelta(minutes=15)
+"""How often hours whose run failed are tried again: an hour that cannot be processed must not start a run a minute."""
+
+ALL_ASSETS = "__ASSET_JOB"
+"""What Dagster calls the job of runs that people start from the assets themselves."""
+
 NEW_LABELS = "model.new_labelled_rows"
 ARRIVALS_PER_TICK = 500
 MATERIALISATIONS_PER_TICK = 2000
+DECISIONS_PER_TICK = 31 * 24
 
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
@@ -60,7 +66,8 @@ def missed_hours_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.
         if not missed:
             return dg.SkipReason("every complete hour has been processed")
         first, last = ranges(missed[:CATCH_UP_HOURS])[0]
-        key = f"{first:%Y-%m-%dT%H}..{last:%Y-%m-%dT%H}@{monitoring.now():%Y-%m-%dT%H:%M}"
+        attempt = (monitoring.now() - monitor.start) // RETRY_EVERY
+        key = f"{first:%Y-%m-%dT%H}..{last:%Y-%m-%dT%H}/{attempt}"
         return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags=range_tags(first, last))])
 
     return missed_hours
@@ -76,8 +83,8 @@ def hours_to_process(monitoring: Monitoring, monitor: Monitor, now: datetime) ->
     return [hour for step in range(max(span, 0)) if (hour := monitor.start + step * HOUR) not in done]
 
 
-def late_labels_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.SensorDefinition:
-    """Return the sensor that requests exactly the processed hours whose labels changed."""
+def late_labels_sensor(monitor: Monitor, job: AssetJob, hourly: AssetJob, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that requests exactly the hours whose labels changed after `hourly` had processed them."""
 
     @dg.sensor(
         name=f"{monitor.model}__late_labels",
@@ -91,6 +98,10 @@ def late_labels_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.S
         arrivals = log.arrivals(monitor.registry_name, after=after, limit=ARRIVALS_PER_TICK)
         if not arrivals:
             return dg.SkipReason(f"no labels since arrival {after}")
+        # A run that is under way may have read the labels before these arrived, and has not said which hours it does.
+        # Looked up after the arrivals and before the hours, or one that starts or ends meanwhile would be overlooked.
+        if running := _runs_in_progress(context.instance, hourly.name, ALL_ASSETS):
+            return dg.SkipReason(f"{running} run(s) in progress that may or may not have seen the newest labels")
         newest = arrivals[-1].sequence
         processed = set(monitoring.hourly.hours("outcomes", monitor.registry_name))
         # An hour that has not been processed reads these labels when it is.
@@ -180,6 +191,7 @@ def record_decisions(monitoring: Monitoring, monitor: Monitor) -> list[RetrainDe
     if last is None:
         # Hours from before monitoring was switched on are history: only the newest one asks for anything.
         waiting = waiting[-1:]
+    waiting = waiting[:DECISIONS_PER_TICK]
     if not waiting:
         return []
     reach = max(lookback_hours(trigger.for_) for trigger in policy.triggers)
@@ -188,9 +200,7 @@ def record_decisions(monitoring: Monitoring, monitor: Monitor) -> list[RetrainDe
     served = monitoring.stages(monitor).served_verdicts(verdicts)
     recorded = []
     for hour in waiting:
-        version = next((verdict.signal.version for verdict in served[hour]), "")
-        if not version:
-            continue
+        version = next((verdict.signal.version for verdict in served[hour]), "")  # "": none served for days
         episodes = database.episodes(model)
         opened = [episode.hour + HOUR for episode in episodes]
         decision = decide(
@@ -219,15 +229,20 @@ def _episode_requests(
     """Yield the run of every open episode that has none, and close those whose run failed.
 
     The run key is the episode: a tick that was killed after recording the decision is made good by the next one, and
-    asking twice starts one run.
+    asking twice starts one run. An episode of a monitor without a trainer is over as soon as it is on record.
     """
     for episode in monitoring.database.open_episodes(monitor.registry_name):
         runs = instance.get_runs(dg.RunsFilter(tags={EPISODE_TAG: episode.id}))
-        if not runs:
+        failed: dict[str, object] = {}
+        if runs:
+            if all(run.is_failure_or_canceled and not run.is_complete_and_waiting_to_retry for run in runs):
+                failed = {"runs": [run.run_id for run in runs], "reasons": ["its run failed"]}
+        elif monitor.retraining.trainer is None:
+            failed = {"reasons": ["the monitor's YAML names no retraining.trainer: the decision is only recorded"]}
+        else:
             reason = f"decided for {episode.hour:%Y-%m-%d %H:%M}Z"
             yield dg.RunRequest(run_key=episode.id, tags={EPISODE_TAG: episode.id, REASON_TAG: reason})
-        elif all(run.is_failure_or_canceled for run in runs):
-            failed: Mapping[str, object] = {"runs": [run.run_id for run in runs]}
+        if failed:
             monitoring.database.finish_episode(episode.id, EpisodeStatus.FAILED, failed, monitoring.now())
 
 
@@ -248,13 +263,13 @@ def registry_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.Sens
             return dg.SkipReason(f"no version of {monitor.registry_name} has a monitored alias such as {CHAMPION}")
         if state == context.cursor:
             return dg.SkipReason(f"unchanged: {state}")
-        key = sha256(f"{monitor.registry_name}:{state}:{context.cursor}".encode()).hexdigest()[:16]
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags={"aliases": state})], cursor=state)
+        # No run key: an alias that moves there and back again is news each time, and the job may run twice.
+        return dg.SensorResult(run_requests=[dg.RunRequest(tags={"aliases": state})], cursor=state)
 
     return model_registry
 
 
-def dispatch_sensor(job: dg.JobDefinition, *, seconds: int) -> dg.SensorDefinition:
+def dispatch_sensor(monitors: Mapping[str, Monitor], job: dg.JobDefinition, *, seconds: int) -> dg.SensorDefinition:
     """Return the sensor that starts the dispatcher when something in the outbox is due."""
 
     @dg.sensor(
@@ -267,12 +282,13 @@ def dispatch_sensor(job: dg.JobDefinition, *, seconds: int) -> dg.SensorDefiniti
         if running := _runs_in_progress(context.instance, job.name):
             return dg.SkipReason(f"{running} delivery run(s) in progress")
         due = monitoring.database.channels_due(now=monitoring.now())
-        if not due:
-            return dg.SkipReason("nothing due")
-        return dg.SensorResult(run_requests=[dg.RunRequest(tags={"channels": ", ".join(due)})])
+        channels = deployment_channels(monitoring, monitors)
+        if not (served := [name for name in due if name in channels]):
+            return dg.SkipReason(waiting_for(due) if due else "nothing due")
+        return dg.SensorResult(run_requests=[dg.RunRequest(tags={"channels": ", ".join(served)})])
 
     return outbox
 
 
-def _runs_in_progress(instance: dg.DagsterInstance, job_name: str) -> int:
-    return len(instance.get_run_ids(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS), limit=10))
+def _runs_in_progress(instance: dg.DagsterInstance, *jobs: str) -> int:
+    return sum(instance.get_runs_count(dg.RunsFilter(job_name=name, statuses=IN_PROGRESS)) for name in jobs)

@@ -131,7 +131,7 @@ def test_labels_touch_the_hours_of_their_predictions(tmp_path: Path) -> None:
     for number in (0, 3, 4, 30):
         log.append(MODEL, log_rows(5, seed=number, at=number))
     batch = labels(("4-4-1", 1, at(6)), ("0-0-2", 1, at(7)), ("stranger", 1, at(7)), ("30-30-1", 0, at(7)))
-    asked = {"model": MODEL, "columns": NAMES, "id_column": "prediction_id"}
+    asked: dict[str, Any] = {"model": MODEL, "columns": NAMES, "id_column": "prediction_id"}
     assert touched_hours(batch, log, **asked, max_delay=24 * HOUR) == (hour(0), hour(4))
     assert touched_hours(batch, log, **asked, max_delay=2 * HOUR) == (hour(4),)
     assert touched_hours(batch.slice(0, 0), log, **asked, max_delay=24 * HOUR) == ()
@@ -140,7 +140,7 @@ def test_labels_touch_the_hours_of_their_predictions(tmp_path: Path) -> None:
 def test_a_batch_that_carries_the_times_of_its_predictions_needs_no_log(tmp_path: Path) -> None:
     log = ParquetPredictionLog(tmp_path, LOG)
     log.append(MODEL, log_rows(5, seed=3, at=3))
-    asked = {"model": MODEL, "columns": NAMES, "id_column": "prediction_id", "max_delay": 24 * HOUR}
+    asked: dict[str, Any] = {"model": MODEL, "columns": NAMES, "id_column": "prediction_id", "max_delay": 24 * HOUR}
     batch = labels(("x", 1, at(6)), ("3-3-1", 1, at(6)))
     told = batch.append_column("predicted_at", pa.array([at(1.5), at(3.2)], TIME_TYPE))
     assert touched_hours(told, log, **asked) == (hour(1), hour(3))

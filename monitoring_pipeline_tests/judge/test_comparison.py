@@ -158,8 +158,8 @@ def test_a_column_whose_values_cannot_be_read_fails_alone_and_says_why() -> None
     assert entries["y"].verdict is Level.OK
 
 
-def test_a_million_distinct_names_are_compared_by_their_heads_and_the_entry_says_so() -> None:
-    names = pa.array([f"user-{number}" for number in range(1_000_000)])
+def test_names_that_never_repeat_are_compared_by_their_heads_and_the_entry_says_so() -> None:
+    names = pa.array([f"user-{number}" for number in range(100_000)])
     entry = one(names, names)
     assert entry.verdict is Level.OK
     assert "more categories than are remembered" in entry.reason

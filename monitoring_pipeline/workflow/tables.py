@@ -1,0 +1,67 @@
+"""Tables in the metadata of assets, as the Dagster UI shows them.
+
+Add a table here when an asset's page shows rows. Keep what is in the rows out: stages measure and judge it. Not
+Markdown: the UI folds away whatever is longer than a thousand characters of it, and a rule with its reason is.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.judge.rules import RuleOutcome
+from monitoring_pipeline.judge.verdicts import Verdict
+from monitoring_pipeline.publish.charts import verdict_rows
+
+Cell = str | int | float
+
+SHOWN = 12
+"""Rows of an hourly table: every one is kept in the event log for ever."""
+
+
+def table(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> dg.TableMetadataValue:
+    """Return rows as a table; a column is its name, or `name:type` where it is no text."""
+    names = [column.partition(":") for column in columns]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, kind or "string") for name, _, kind in names])
+    return dg.MetadataValue.table(records=[dg.TableRecord(dict(row)) for row in rows], schema=schema)
+
+
+def distance_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
+    """Return the largest of one kind of distance."""
+    worst = sorted(signals, key=lambda signal: (-(signal.value or 0.0), signal.column, signal.window))[:SHOWN]
+    rows: list[dict[str, Cell]] = [
+        {
+            "column": signal.column,
+            "window": signal.window,
+            "version": signal.version,
+            "distance": rounded(signal.value or 0.0),
+            "rows": signal.rows,
+        }
+        for signal in worst
+    ]
+    return table(["column", "window", "version", "distance:float", "rows:int"], rows)
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> dg.TableMetadataValue:
+    """Return the worst of the verdicts with a threshold or, where none has one, why nothing is known."""
+    rows = verdict_rows(with_threshold(verdicts) or verdicts, limit=SHOWN)
+    return table(["level", "metric", "column", "window", "value", "threshold", "distance"], rows)
+
+
+def with_threshold(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts on values that were held against a threshold."""
+    return [verdict for verdict in verdicts if verdict.threshold_origin != "none"]
+
+
+def rule_table(rules: Sequence[RuleOutcome]) -> dg.TableMetadataValue:
+    """Return the state of every rule and why."""
+    rows = [
+        {"rule": rule.rule, "state": str(rule.state), "severity": str(rule.severity), "why": rule.reason}
+        for rule in rules
+    ]
+    return table(["rule", "state", "severity", "why"], rows)
+
+
+def rounded(value: float) -> float:
+    """Return four digits of a number: what a person compares."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,344 @@
+"""A whole deployment in a folder of its own: a small real model, logs, registry, state database, Dagster instance.
+
+Add what tests of the workflow do to a deployment here. Keep expectations out: they belong in the tests.
+"""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from monitoring_pipeline.capture.labels import hours_in
+from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.settings.load import parse_monitor
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.mlflow_reference import log_reference
+from monitoring_pipeline.workflow.build import build_definitions
+from monitoring_pipeline.workflow.partitions import RANGE_END, RANGE_START, range_tags
+from monitoring_pipeline.workflow.rehearsal import STORAGE
+from monitoring_pipeline.workflow.resources import Monitoring
+from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
+from monitoring_pipeline_tests.traffic import START, hour
+
+if TYPE_CHECKING:
+    import pytest
+    from sklearn.pipeline import Pipeline
+
+MODEL = "churn"
+FEATURES = ["usage", "tenure", "plan"]
+ROLES: dict[str, Any] = {
+    "features": FEATURES,
+    "time": "predicted_at",
+    "score": "score",
+    "prediction": "prediction",
+    "label": "actual",
+}
+ROWS = 60
+REFERENCE_DAYS = 5
+ASKED: dict[str, Any] = {
+    "model": MODEL,
+    "start": START.isoformat(),
+    "owners": ["team:churn"],
+    "features": {"numeric": ["usage", "tenure"], "categorical": ["plan"]},
+    "windows": ["1h", "4h"],
+    "drift": {"min_rows": 30},
+    "performance": {"min_rows": 30},
+    "rules": [
+        {
+            "name": "feature_drift",
+            "condition": {"metric": "drift.psi", "window": "4h", "level": "warning"},
+            "for": 2,
+            "resolve_after": 2,
+            "runbook": "https://runbooks.example/feature-drift",
+        }
+    ],
+    "retraining": {
+        "mode": "any",
+        "triggers": [{"name": "age", "condition": {"metric": "model.age_days", "above": 30}}],
+        "minimum_labelled_rows": 200,
+        "trainer": "monitoring_pipeline_tests.deployments:fit",
+        "training_window": "2d",
+        "holdout": "12h",
+    },
+}
+"""What the YAML file of the monitor says; a test changes what it is about."""
+
+
+def fit(rows: pd.DataFrame) -> "Pipeline":
+    """Return the model of this deployment, fitted."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    columns = ColumnTransformer(
+        [("plan", OneHotEncoder(handle_unknown="ignore"), ["plan"]), ("numbers", StandardScaler(), FEATURES[:2])]
+    )
+    return Pipeline([("columns", columns), ("model", LogisticRegression())]).fit(rows[FEATURES], rows["actual"])
+
+
+def fit_backwards(rows: pd.DataFrame) -> "Pipeline":
+    """Return a model that believes the opposite of what is true."""
+    return fit(rows.assign(actual=1 - rows["actual"]))
+
+
+def customers(
+    hours: Sequence[datetime], *, seed: int = 0, rows: int = ROWS, turned: bool = False, shift: float = 0.0
+) -> pd.DataFrame:
+    """Return `rows` customers an hour with what came true.
+
+    `turned`: what used to keep them now drives them away. `shift` is added to their usage, and changes nothing else.
+    """
+    parts = []
+    for at in hours:
+        # Seeded by the hour, so that the same hour is served alike in whatever batch.
+        generator = np.random.default_rng([seed, int(at.timestamp()) // 3600])
+        usage, tenure = generator.normal(50, 10, rows), generator.gamma(2.0, 12.0, rows)
+        plan = generator.choice(["basic", "plus", "pro"], rows, p=[0.6, 0.3, 0.1])
+        logit = (usage - 50) / 5 - (tenure - 24) / 12 + np.where(plan == "pro", 1.0, 0.0)
+        logit = -logit if turned else logit
+        parts.append(
+            pd.DataFrame(
+                {
+                    "prediction_id": [f"{seed}-{at:%d%H}-{number}" for number in range(rows)],
+                    "predicted_at": [at + timedelta(minutes=59) * number / rows for number in range(rows)],
+                    "usage": usage + shift,
+                    "tenure": tenure,
+                    "plan": plan.astype(object),
+                    "actual": (generator.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int64),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def scored(rows: pd.DataFrame, model: Any) -> pd.DataFrame:
+    score = model.predict_proba(rows[FEATURES])[:, 1]
+    return rows.assign(score=score, prediction=(score >= 0.5).astype(np.int64))
+
+
+def make_template(folder: Path) -> None:
+    """Put into `folder` what every deployment starts from: a registered champion, and an empty Dagster instance."""
+    folder.mkdir()
+    uri = new_mlflow_store(folder)
+    past = [START - step * HOUR for step in range(2 * REFERENCE_DAYS * 24, 0, -1)]
+    register(uri, customers(past), trained_until=START - timedelta(days=REFERENCE_DAYS), artifacts=folder / "artifacts")
+    with open_instance(folder / "dagster"):
+        pass
+
+
+def register(uri: str, rows: pd.DataFrame, *, trained_until: datetime, artifacts: Path, model: str = MODEL) -> str:
+    """Fit on the rows before `trained_until`, register the version with the others as reference, make it champion."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    before = rows["predicted_at"] < trained_until
+    estimator = fit(rows[before])
+    reference = scored(rows[~before], estimator)
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri, uri)
+    with mlflow.start_run(experiment_id=client.create_experiment(model, artifact_location=artifacts.as_uri())):
+        logged = mlflow.sklearn.log_model(
+            estimator,
+            name="model",
+            registered_model_name=model,
+            signature=infer_signature(reference[FEATURES], reference["score"].to_numpy()),
+            serialization_format="skops",
+            pip_requirements=["scikit-learn"],
+        )
+    version = str(logged.registered_model_version)
+    log_reference(reference, model_name=model, version=version, tracking_uri=uri, **ROLES)
+    client.set_model_version_tag(model, version, "trained_until", trained_until.isoformat())
+    client.set_registered_model_alias(model, "champion", version)
+    return version
+
+
+VERSION = "1"
+"""The champion of a new deployment."""
+
+
+def copy_template(template: Path, home: Path) -> None:
+    """Copy a template; the addresses of artifacts in the copy lead into the copy."""
+    shutil.copytree(template, home)
+    columns = {
+        "experiments": "artifact_location",
+        "runs": "artifact_uri",
+        "model_versions": "source",
+        "logged_models": "artifact_location",
+    }
+    with closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
+        for table, column in columns.items():
+            statement = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            connection.execute(statement, (template.as_uri(), home.as_uri()))
+        storage = "UPDATE model_versions SET storage_location = replace(storage_location, ?, ?)"
+        connection.execute(storage, (template.as_uri(), home.as_uri()))
+
+
+@contextmanager
+def open_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """Open a Dagster instance that keeps everything in SQLite files in `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "dagster.yaml").write_text(STORAGE.format(home=folder))
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        yield instance
+
+
+@dataclass(slots=True)
+class Deployment:
+    """One deployment, its clock, and everything a test does to it."""
+
+    home: Path
+    instance: dg.DagsterInstance
+    monitors: list[Monitor]
+    monitoring: Monitoring = field(default_factory=Monitoring)
+    cursors: dict[str, str | None] = field(default_factory=dict)
+    model: Any = None
+    _defs: dg.Definitions | None = None
+
+    @property
+    def monitor(self) -> Monitor:
+        return self.monitors[0]
+
+    @property
+    def store(self) -> HourlyStore:
+        return self.monitoring.hourly
+
+    @property
+    def defs(self) -> dg.Definitions:
+        if self._defs is None:
+            self._defs = build_definitions(self.monitors, sensor_seconds=1)
+        return self._defs
+
+    def watch(self, *asked: Mapping[str, Any]) -> None:
+        """Monitor what `asked` says, each on top of what all monitors here say."""
+        documents = [{**ASKED, **each} for each in asked]
+        folder = self.home / "monitors"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for document in documents:
+            (folder / f"{document['model']}.yaml").write_text(json.dumps(document))
+        self.monitors = [parse_monitor(document) for document in documents]
+        self._defs = None
+
+    def set_clock(self, moment: datetime) -> None:
+        (self.home / "clock").write_text(moment.isoformat())
+
+    def log(self, rows: pd.DataFrame, *, version: str = VERSION, model: str = MODEL) -> None:
+        """Score rows with the champion's estimator and log them as served by `version`."""
+        served = scored(rows, self.model).drop(columns="actual").assign(model_version=version)
+        self.log_table(pa.Table.from_pandas(served, preserve_index=False), model=model)
+
+    def log_table(self, rows: pa.Table, *, model: str = MODEL) -> None:
+        self.monitoring.stages(self.monitor).predictions.append(model, rows.replace_schema_metadata(None))
+
+    def label(self, rows: pd.DataFrame, *, known_at: datetime | None = None, model: str = MODEL) -> None:
+        """Log what came true, half an hour after the prediction or at `known_at`."""
+        known = rows["predicted_at"] + timedelta(minutes=30) if known_at is None else known_at
+        labels = pa.Table.from_pandas(
+            rows[["prediction_id", "predicted_at", "actual"]].assign(labelled_at=known), preserve_index=False
+        ).replace_schema_metadata(None)
+        log = self.monitoring.stages(self.monitor).labels
+        log.append(model, labels, hours=hours_in(labels["predicted_at"]))
+
+    def serve(self, first: int, last: int, *, labels: bool = True, **asked: Any) -> pd.DataFrame:
+        """Serve the hours numbered `first` to `last`, and label them unless told otherwise; returns the rows."""
+        rows = customers([hour(number) for number in range(first, last + 1)], **asked)
+        self.log(rows)
+        if labels:
+            self.label(rows)
+        return rows
+
+    def add_version(self, rows: pd.DataFrame, *, trained_until: datetime, alias: str = "challenger") -> str:
+        """Register a version with reference rows and an alias; it has no model, which the monitor never loads."""
+        from mlflow import MlflowClient
+
+        uri = self.monitoring.deployment.tracking_uri
+        client = MlflowClient(uri, uri)
+        run = client.create_run(client.get_experiment_by_name(MODEL).experiment_id)
+        made = client.create_model_version(MODEL, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id)
+        version = str(made.version)
+        client.set_model_version_tag(MODEL, version, "trained_until", trained_until.isoformat())
+        log_reference(scored(rows, self.model), model_name=MODEL, version=version, tracking_uri=uri, **ROLES)
+        client.set_registered_model_alias(MODEL, alias, version)
+        return version
+
+    def run(self, job: str, *, raise_on_error: bool = True, **asked: Any) -> dg.ExecuteInProcessResult:
+        """Execute a job in this process, on the instance."""
+        definition = self.defs.resolve_job_def(job)
+        return definition.execute_in_process(instance=self.instance, raise_on_error=raise_on_error, **asked)
+
+    def process(self, first: int, last: int, *, model: str = MODEL, job: str = "hourly") -> dg.ExecuteInProcessResult:
+        """Process the hours numbered `first` to `last` in one run."""
+        return self.run(f"{model}__{job}", tags=range_tags(hour(first), hour(last)))
+
+    def build_references(self) -> None:
+        self.run(f"{MODEL}__reference")
+
+    def tick(self, name: str) -> Any:
+        """Evaluate a sensor once as its daemon does, and keep its cursor; returns what it asked for."""
+        sensor = self.defs.resolve_sensor_def(name)
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursors.get(name),
+            definitions=self.defs,
+            resources={"monitoring": Monitoring()},
+        )
+        with context:
+            found = sensor.evaluate_tick(context)
+        self.cursors[name] = found.cursor
+        return found
+
+    def start(self, name: str, found: Any) -> list[dg.ExecuteInProcessResult]:
+        """Execute what a tick asked for."""
+        job = str(self.defs.resolve_sensor_def(name).job_name)
+        return [
+            self.run(job, raise_on_error=False, tags=request.tags, run_config=request.run_config)
+            for request in found.run_requests
+        ]
+
+    def pass_on(self, name: str) -> list[dg.ExecuteInProcessResult]:
+        """Tick, and execute what the tick asked for."""
+        return self.start(name, self.tick(name))
+
+    def files(self, *kinds: str, model: str = MODEL) -> dict[str, bytes]:
+        """Return the hourly files of some kinds, or of all of them, by kind and hour."""
+        names = kinds or ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "rules")
+        return {
+            f"{kind}/{path.stem}": path.read_bytes()
+            for kind in names
+            for path in sorted((self.monitoring.data / kind / f"model={model}").glob("*.parquet"))
+        }
+
+
+@contextmanager
+def deploying(template: Path, home: Path, monkeypatch: "pytest.MonkeyPatch") -> Iterator[Deployment]:
+    """Make a deployment below `home` and point the environment to it."""
+    copy_template(template, home)
+    variables = {"HOME": home, "MONITORS": home / "monitors", "CLOCK": home / "clock", "SENSOR_SECONDS": 1}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"MONITORING_{name}", str(value))
+    for name in ("MONITORING_DATABASE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    with open_instance(home / "dagster") as instance:
+        deployment = Deployment(home, instance, [])
+        deployment.watch({})
+        deployment.set_clock(START)
+        past = [START - step * HOUR for step in range(2 * REFERENCE_DAYS * 24, REFERENCE_DAYS * 24, -1)]
+        deployment.model = fit(customers(past))
+        yield deployment
+
+
+def requested_hours(found: Any) -> list[tuple[str, str]]:
+    """Return the first and last partition of every run a tick asked for."""
+    return [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in found.run_requests]

@@ -1,0 +1,97 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from monitoring_pipeline.describe.references import Reference
+from monitoring_pipeline.errors import ReferenceError, RegistryError
+from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+from monitoring_pipeline.stores.reference_store import ARTIFACT, ReferenceStore
+from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
+from monitoring_pipeline_tests.traffic import MODEL, log_rows, reference
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
+    folder = tmp_path_factory.mktemp("references")
+    uri = new_mlflow_store(folder)
+    client = MlflowClient(uri, uri)
+    experiment = client.create_experiment("churn", artifact_location=(folder / "artifacts").as_uri())
+    client.create_registered_model(MODEL)
+    for _ in range(5):
+        run = client.create_run(experiment)
+        client.create_model_version(MODEL, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id)
+        client.set_terminated(run.info.run_id)
+    return MlflowRegistry(uri)
+
+
+def of_version(version: str, seed: int = 1) -> Reference:
+    return reference(log_rows(300, seed=seed), version=version)
+
+
+def stored(registry: MlflowRegistry, version: str) -> Mapping[str, Any]:
+    document = registry.read_json(registry.version(MODEL, version), ARTIFACT)
+    assert isinstance(document, dict)
+    return document
+
+
+def test_a_saved_reference_is_kept_with_its_version_and_tagged_with_its_digest(
+    registry: MlflowRegistry, tmp_path: Path
+) -> None:
+    saved = of_version("1")
+    ReferenceStore(tmp_path, registry).save(saved)
+    assert stored(registry, "1") == saved.to_json()
+    assert registry.version(MODEL, "1").tags["reference_digest"] == saved.digest
+    loaded = ReferenceStore(tmp_path, registry).load(MODEL, "1")
+    assert loaded is not None
+    assert loaded.to_json() == saved.to_json()
+
+
+def test_a_machine_without_the_copy_fetches_it_once_and_then_needs_no_registry(
+    registry: MlflowRegistry, tmp_path: Path
+) -> None:
+    saved = of_version("2")
+    ReferenceStore(tmp_path / "one", registry).save(saved)
+    assert ReferenceStore(tmp_path / "other", registry).load(MODEL, "2") is not None
+    unreachable = MlflowRegistry(f"sqlite:///{tmp_path}/no/such/folder.db")
+    loaded = ReferenceStore(tmp_path / "other", unreachable).load(MODEL, "2")
+    assert loaded is not None
+    assert loaded.digest == saved.digest
+
+
+def test_a_version_without_a_reference_has_none(registry: MlflowRegistry, tmp_path: Path) -> None:
+    store = ReferenceStore(tmp_path, registry)
+    assert store.load(MODEL, "3") is None
+    assert store.load(MODEL, "99") is None
+    assert store.load(MODEL, "unversioned") is None
+
+
+def test_a_reference_is_not_saved_with_a_version_that_does_not_exist(registry: MlflowRegistry, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="99"):
+        ReferenceStore(tmp_path, registry).save(of_version("99"))
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize("damage", ["tampered", "not JSON"])
+def test_a_damaged_copy_is_refused_with_what_to_do(damage: str, registry: MlflowRegistry, tmp_path: Path) -> None:
+    store = ReferenceStore(tmp_path, registry)
+    store.save(of_version("4"))
+    (copy,) = tmp_path.rglob("*.json")
+    document = json.loads(copy.read_text()) | {"rows": 7}
+    copy.write_text(json.dumps(document) if damage == "tampered" else "{")
+    with pytest.raises(ReferenceError, match=r"Rebuild|Remove it"):
+        store.load(MODEL, "4")
+
+
+def test_saving_again_replaces_the_reference(registry: MlflowRegistry, tmp_path: Path) -> None:
+    store = ReferenceStore(tmp_path, registry)
+    for seed in (1, 2):
+        store.save(of_version("5", seed))
+    newest = of_version("5", 2).digest
+    assert stored(registry, "5")["digest"] == newest
+    loaded = store.load(MODEL, "5")
+    assert loaded is not None
+    assert loaded.digest == newest

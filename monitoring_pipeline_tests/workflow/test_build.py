@@ -1,0 +1,118 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from monitoring_pipeline.settings.load import parse_monitor
+from monitoring_pipeline.workflow.build import build_definitions
+from monitoring_pipeline_tests.deployments import ASKED
+
+ROOT = Path(__file__).parents[2]
+OUTSIDE = {"prediction_log", "label_log", "registered_model"}
+HEAVY = ("mlflow", "evidently", "sklearn", "skops", "slack_sdk", "matplotlib")
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build_definitions([parse_monitor(ASKED), parse_monitor({**ASKED, "model": "returns"})])
+
+
+def names(keys: set[dg.AssetKey], model: str = "churn") -> set[str]:
+    assert {key.path[0] for key in keys} <= {model}, "assets of another model"
+    return {key.path[1] for key in keys}
+
+
+def test_the_definitions_can_be_loaded(defs: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_the_code_location_loads_in_a_fresh_process_without_heavy_libraries(tmp_path: Path) -> None:
+    folder = tmp_path / "monitors"
+    folder.mkdir()
+    (folder / "churn.yaml").write_text(json.dumps(ASKED))
+    program = (
+        "import sys, dagster as dg\n"
+        "from monitoring_pipeline.definitions import defs\n"
+        "dg.Definitions.validate_loadable(defs)\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)), len(list(defs.resolve_all_job_defs())) > 5)\n"
+    )
+    variables = {"MONITORING_MONITORS": str(folder), "MONITORING_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    loaded = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stdout.strip() == "[] True"
+    assert not list(tmp_path.glob("*.db")), "loading must not touch the state"
+
+
+def test_lineage_leads_from_the_logs_and_the_registry_to_the_promotion(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    above = graph.get_ancestor_asset_keys(dg.AssetKey(["churn", "promotion"]))
+    own = {key for key in graph.get_all_asset_keys() if key.path[0] == "churn"}
+    assert names(own) - names(set(above)) == {"promotion", "serving_sample"}, "a sample is for people"
+    assert names({key for key in above if not graph.get(key).parent_keys}) == OUTSIDE
+
+
+def test_outcomes_come_from_labels_and_profiles_from_predictions(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    parents = {
+        name: names(set(graph.get(dg.AssetKey(["churn", name])).parent_keys))
+        for name in ("serving_sample", "serving_profile", "outcomes", "reference_distributions", "verdicts")
+    }
+    assert parents == {
+        "serving_sample": {"prediction_log"},
+        "serving_profile": {"prediction_log", "reference_distributions"},
+        "outcomes": {"prediction_log", "label_log"},
+        "reference_distributions": {"registered_model"},
+        "verdicts": {"drift_report", "performance_report"},
+    }
+
+
+def test_every_asset_says_what_it_is_whose_and_of_which_kind(defs: dg.Definitions) -> None:
+    specs = list(defs.resolve_all_asset_specs())
+    assert len(specs) == 2 * 14
+    for spec in specs:
+        assert spec.description, spec.key
+        assert spec.kinds, spec.key
+        assert list(spec.owners) == ["team:churn"], spec.key
+        assert str(spec.group_name).startswith(f"{spec.key.path[0]}_"), spec.key
+
+
+def test_hourly_assets_have_utc_hours_and_one_backfill_policy(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    partitioned = {key for key in graph.get_all_asset_keys() if graph.get(key).partitions_def is not None}
+    assert {key.path[1] for key in partitioned} == {
+        *("serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts")
+    }
+    for key in partitioned:
+        partitions = graph.get(key).partitions_def
+        assert isinstance(partitions, dg.HourlyPartitionsDefinition)
+        assert str(partitions.timezone) == "UTC"
+        assert graph.get(key).backfill_policy == dg.BackfillPolicy.single_run()
+
+
+def test_jobs_execute_in_one_process_and_are_marked_with_their_model(defs: dg.Definitions) -> None:
+    jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
+    assert len(jobs) == 2 * 5 + 1
+    for job in jobs:
+        assert job.executor_def is dg.in_process_executor, job.name
+        assert job.tags.get("monitoring/model", "none") == job.name.partition("__")[0] or "__" not in job.name
+
+
+def test_every_hour_is_requested_ten_minutes_after_it_is_over(defs: dg.Definitions) -> None:
+    schedule = defs.resolve_schedule_def("churn__every_hour")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("10 * * * *", "UTC")
+
+
+def test_no_sensor_runs_before_somebody_switches_it_on(defs: dg.Definitions) -> None:
+    sensors = defs.resolve_sensor_def
+    found = [sensors(name) for name in ("outbox", "churn__alerting", "churn__retraining", "returns__late_labels")]
+    assert {sensor.default_status for sensor in found} == {dg.DefaultSensorStatus.STOPPED}

@@ -1,0 +1,129 @@
+"""What the hourly assets write, what they say about it, and that no hour of trouble fails a run."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from monitoring_pipeline.evaluate.signals import Absence
+from monitoring_pipeline_tests.deployments import Deployment
+from monitoring_pipeline_tests.traffic import hour
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    return {found.check_name: found for found in result.get_asset_check_evaluations()}
+
+
+def test_a_range_in_one_run_and_hour_by_hour_give_the_same_files_to_the_bit(deployment: Deployment) -> None:
+    deployment.build_references()
+    deployment.serve(0, 1)
+    deployment.serve(3, 4, shift=8.0, rows=90)
+    deployment.set_clock(hour(6))
+    assert deployment.process(0, 4).success
+    together = deployment.files()
+    assert len(together) == 7 * 5
+    for kind in {name.split("/")[0] for name in together}:
+        deployment.store.remove_model(kind, "churn")
+    for number in range(5):
+        assert deployment.process(number, number).success
+    assert deployment.files() == together
+
+
+def test_one_partition_may_also_be_asked_for_by_its_key(deployment: Deployment) -> None:
+    deployment.serve(0, 0)
+    deployment.set_clock(hour(2))
+    deployment.process(0, 0)
+    as_range = deployment.files()
+    deployment.run("churn__hourly", partition_key="2026-11-20-00:00")
+    assert deployment.files() == as_range
+
+
+def test_every_hour_of_a_range_is_materialised_with_its_own_numbers(deployment: Deployment) -> None:
+    deployment.build_references()
+    deployment.serve(0, 0)
+    deployment.serve(1, 1, rows=70)
+    deployment.set_clock(hour(3))
+    deployment.process(0, 2)
+    records = deployment.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(["churn", "serving_profile"])), limit=10, ascending=True
+    ).records
+    materialised = [record.asset_materialization for record in records]
+    rows = {each.partition: each.metadata["dagster/row_count"].value for each in materialised if each is not None}
+    assert rows == {"2026-11-20-00:00": 60, "2026-11-20-01:00": 70, "2026-11-20-02:00": 0}
+
+
+def test_without_a_reference_the_run_succeeds_and_the_checks_warn(deployment: Deployment) -> None:
+    deployment.serve(0, 1)
+    deployment.log(deployment.serve(1, 1, seed=1, labels=False), version="7")
+    deployment.set_clock(hour(3))
+    result = deployment.process(0, 1)
+    assert result.success
+    found = checks(result)
+    missing = found["every_version_has_a_reference"]
+    assert (missing.passed, missing.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "materialise reference_distributions" in (missing.description or "")
+    assert not found["drift_is_known"].passed
+    assert "no_reference" in (found["drift_is_known"].description or "")
+    assert not found["model_is_known_to_be_well"].passed
+    absences = {
+        (signal.version, signal.absence) for signal in deployment.store.read_signals("drift", "churn", hour(1), hour(2))[hour(1)]
+    }
+    assert absences == {("1", Absence.NO_REFERENCE), ("7", Absence.NO_REFERENCE)}
+
+
+def test_a_model_nobody_uses_fails_no_run_and_is_not_called_well(deployment: Deployment) -> None:
+    deployment.build_references()
+    deployment.set_clock(hour(3))
+    result = deployment.process(0, 1)
+    assert result.success
+    found = checks(result)
+    failed = {name for name, check in found.items() if not check.passed}
+    assert failed == {"drift_is_known", "labels_arrive", "model_is_known_to_be_well"}
+    assert {found[name].severity for name in failed} == {dg.AssetCheckSeverity.WARN}
+    assert found["labels_arrive"].description == "no prediction in the window"
+
+
+def test_predictions_without_any_label_are_not_called_no_predictions(deployment: Deployment) -> None:
+    deployment.watch({"windows": ["1h"], "rules": []})
+    deployment.serve(0, 0, labels=False)
+    deployment.set_clock(hour(2))
+    check = checks(deployment.process(0, 0))["labels_arrive"]
+    assert (check.passed, check.description) == (False, "0.0% of 1h have labels")
+
+
+@pytest.mark.parametrize(
+    ("severity", "expected"),
+    [("warning", dg.AssetCheckSeverity.WARN), ("critical", dg.AssetCheckSeverity.ERROR)],
+)
+def test_a_firing_rule_fails_its_check_and_not_the_run(
+    deployment: Deployment, severity: str, expected: dg.AssetCheckSeverity
+) -> None:
+    condition = {"metric": "drift.psi", "window": "1h", "level": "warning"}
+    deployment.watch({"windows": ["1h"], "rules": [{"name": "moved", "condition": condition, "severity": severity}]})
+    deployment.build_references()
+    deployment.serve(0, 0, shift=30.0)
+    deployment.set_clock(hour(2))
+    result = deployment.process(0, 0)
+    assert result.success
+    check = checks(result)["no_rule_fires"]
+    assert (check.passed, check.severity) == (False, expected)
+    assert "moved: " in (check.description or "")
+    assert not checks(result)["model_is_known_to_be_well"].passed
+
+
+def test_categories_from_outside_cannot_break_the_tables_people_read(deployment: Deployment) -> None:
+    deployment.build_references()
+    rows = deployment.serve(0, 0, labels=False)
+    rows = rows.assign(prediction_id=rows["prediction_id"] + "x", plan="<img src=x> | [a](javascript:b)\n# head")
+    deployment.log(rows)
+    deployment.set_clock(hour(2))
+    result = deployment.process(0, 0)
+    shown = [
+        str(value.value)
+        for event in result.all_events
+        if event.is_step_materialization
+        for value in event.step_materialization_data.materialization.metadata.values()
+        if isinstance(value, dg.MarkdownMetadataValue)
+    ]
+    assert shown
+    assert not any("<img" in text or "\n# head" in text for text in shown)
