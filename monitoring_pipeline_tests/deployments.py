@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 
 from monitoring_pipeline.capture.labels import hours_in
 from monitoring_pipeline.capture.windows import HOUR
@@ -25,6 +27,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_reference import log_reference
 from monitoring_pipeline.workflow.build import build_definitions
+from monitoring_pipeline.workflow.model_assets import materialise_references
 from monitoring_pipeline.workflow.partitions import RANGE_END, RANGE_START, range_tags
 from monitoring_pipeline.workflow.rehearsal import STORAGE
 from monitoring_pipeline.workflow.resources import Monitoring
@@ -32,7 +35,6 @@ from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
 from monitoring_pipeline_tests.traffic import START, hour
 
 if TYPE_CHECKING:
-    import pytest
     from sklearn.pipeline import Pipeline
 
 MODEL = "churn"
@@ -46,6 +48,7 @@ ROLES: dict[str, Any] = {
 }
 ROWS = 60
 REFERENCE_DAYS = 5
+TRAINED_UNTIL = START - timedelta(days=REFERENCE_DAYS)
 ASKED: dict[str, Any] = {
     "model": MODEL,
     "start": START.isoformat(),
@@ -128,40 +131,54 @@ def scored(rows: pd.DataFrame, model: Any) -> pd.DataFrame:
     return rows.assign(score=score, prediction=(score >= 0.5).astype(np.int64))
 
 
+def hours_before(end: datetime, days: int) -> list[datetime]:
+    return [end - step * HOUR for step in range(24 * days, 0, -1)]
+
+
+@cache
+def champion() -> "Pipeline":
+    """Return the fitted model that serves in a new deployment."""
+    return fit(customers(hours_before(TRAINED_UNTIL, REFERENCE_DAYS)))
+
+
+@cache
+def definitions_of(documents: str) -> dg.Definitions:
+    """Return the definitions of monitors, given as a JSON list; they hold nothing of any one deployment."""
+    return build_definitions([parse_monitor(document) for document in json.loads(documents)], sensor_seconds=1)
+
+
 def make_template(folder: Path) -> None:
     """Put into `folder` what every deployment starts from: a registered champion, and an empty Dagster instance."""
     folder.mkdir()
     uri = new_mlflow_store(folder)
-    past = [START - step * HOUR for step in range(2 * REFERENCE_DAYS * 24, 0, -1)]
-    register(uri, customers(past), trained_until=START - timedelta(days=REFERENCE_DAYS), artifacts=folder / "artifacts")
-    with open_instance(folder / "dagster"):
-        pass
+    register_champion(uri, folder / "artifacts")
+    with pytest.MonkeyPatch.context() as patch, open_instance(folder / "dagster"):
+        point_to(folder, patch)
+        materialise_references(Monitoring(), parse_monitor(ASKED))
 
 
-def register(uri: str, rows: pd.DataFrame, *, trained_until: datetime, artifacts: Path, model: str = MODEL) -> str:
-    """Fit on the rows before `trained_until`, register the version with the others as reference, make it champion."""
+def register_champion(uri: str, artifacts: Path) -> None:
+    """Register the fitted model with the days after its training as reference."""
     import mlflow
     from mlflow.models import infer_signature
 
-    before = rows["predicted_at"] < trained_until
-    estimator = fit(rows[before])
-    reference = scored(rows[~before], estimator)
+    estimator = champion()
+    reference = scored(customers(hours_before(START, REFERENCE_DAYS)), estimator)
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri, uri)
-    with mlflow.start_run(experiment_id=client.create_experiment(model, artifact_location=artifacts.as_uri())):
+    with mlflow.start_run(experiment_id=client.create_experiment(MODEL, artifact_location=artifacts.as_uri())):
         logged = mlflow.sklearn.log_model(
             estimator,
             name="model",
-            registered_model_name=model,
+            registered_model_name=MODEL,
             signature=infer_signature(reference[FEATURES], reference["score"].to_numpy()),
             serialization_format="skops",
             pip_requirements=["scikit-learn"],
         )
     version = str(logged.registered_model_version)
-    log_reference(reference, model_name=model, version=version, tracking_uri=uri, **ROLES)
-    client.set_model_version_tag(model, version, "trained_until", trained_until.isoformat())
-    client.set_registered_model_alias(model, "champion", version)
-    return version
+    log_reference(reference, model_name=MODEL, version=version, tracking_uri=uri, **ROLES)
+    client.set_model_version_tag(MODEL, version, "trained_until", TRAINED_UNTIL.isoformat())
+    client.set_registered_model_alias(MODEL, "champion", version)
 
 
 VERSION = "1"
@@ -170,6 +187,10 @@ VERSION = "1"
 
 def copy_template(template: Path, home: Path) -> None:
     """Copy a template; the addresses of artifacts in the copy lead into the copy."""
+    from mlflow.tracking._tracking_service import utils
+
+    # Copies have the same run ids, and for each of them MLflow remembers where the first one kept its files.
+    utils._artifact_repos_cache.clear()
     shutil.copytree(template, home)
     columns = {
         "experiments": "artifact_location",
@@ -185,11 +206,18 @@ def copy_template(template: Path, home: Path) -> None:
         connection.execute(storage, (template.as_uri(), home.as_uri()))
 
 
+NO_COMPUTE_LOGS = """\
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+
+
 @contextmanager
 def open_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
     """Open a Dagster instance that keeps everything in SQLite files in `folder`."""
     folder.mkdir(exist_ok=True)
-    (folder / "dagster.yaml").write_text(STORAGE.format(home=folder))
+    (folder / "dagster.yaml").write_text(STORAGE.format(home=folder) + NO_COMPUTE_LOGS)
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         yield instance
 
@@ -203,8 +231,7 @@ class Deployment:
     monitors: list[Monitor]
     monitoring: Monitoring = field(default_factory=Monitoring)
     cursors: dict[str, str | None] = field(default_factory=dict)
-    model: Any = None
-    _defs: dg.Definitions | None = None
+    documents: str = ""
 
     @property
     def monitor(self) -> Monitor:
@@ -216,9 +243,7 @@ class Deployment:
 
     @property
     def defs(self) -> dg.Definitions:
-        if self._defs is None:
-            self._defs = build_definitions(self.monitors, sensor_seconds=1)
-        return self._defs
+        return definitions_of(self.documents)
 
     def watch(self, *asked: Mapping[str, Any]) -> None:
         """Monitor what `asked` says, each on top of what all monitors here say."""
@@ -229,14 +254,14 @@ class Deployment:
         for document in documents:
             (folder / f"{document['model']}.yaml").write_text(json.dumps(document))
         self.monitors = [parse_monitor(document) for document in documents]
-        self._defs = None
+        self.documents = json.dumps(documents)
 
     def set_clock(self, moment: datetime) -> None:
         (self.home / "clock").write_text(moment.isoformat())
 
     def log(self, rows: pd.DataFrame, *, version: str = VERSION, model: str = MODEL) -> None:
         """Score rows with the champion's estimator and log them as served by `version`."""
-        served = scored(rows, self.model).drop(columns="actual").assign(model_version=version)
+        served = scored(rows, champion()).drop(columns="actual").assign(model_version=version)
         self.log_table(pa.Table.from_pandas(served, preserve_index=False), model=model)
 
     def log_table(self, rows: pa.Table, *, model: str = MODEL) -> None:
@@ -269,7 +294,7 @@ class Deployment:
         made = client.create_model_version(MODEL, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id)
         version = str(made.version)
         client.set_model_version_tag(MODEL, version, "trained_until", trained_until.isoformat())
-        log_reference(scored(rows, self.model), model_name=MODEL, version=version, tracking_uri=uri, **ROLES)
+        log_reference(scored(rows, champion()), model_name=MODEL, version=version, tracking_uri=uri, **ROLES)
         client.set_registered_model_alias(MODEL, alias, version)
         return version
 
@@ -282,8 +307,15 @@ class Deployment:
         """Process the hours numbered `first` to `last` in one run."""
         return self.run(f"{model}__{job}", tags=range_tags(hour(first), hour(last)))
 
-    def build_references(self) -> None:
-        self.run(f"{MODEL}__reference")
+    def compute(self, first: int, last: int) -> None:
+        """Do what a run does for the hours numbered `first` to `last`, without one: for tests of what follows."""
+        hours = [hour(number) for number in range(first, last + 1)]
+        stages = self.monitoring.stages(self.monitor)
+        stages.describe(hours)
+        stages.join(hours, as_of=self.monitoring.now())
+        stages.measure_drift(hours)
+        stages.measure_performance(hours)
+        stages.judge(hours)
 
     def tick(self, name: str) -> Any:
         """Evaluate a sensor once as its daemon does, and keep its cursor; returns what it asked for."""
@@ -321,21 +353,24 @@ class Deployment:
         }
 
 
-@contextmanager
-def deploying(template: Path, home: Path, monkeypatch: "pytest.MonkeyPatch") -> Iterator[Deployment]:
-    """Make a deployment below `home` and point the environment to it."""
-    copy_template(template, home)
+def point_to(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the environment name the deployment in `home`."""
     variables = {"HOME": home, "MONITORS": home / "monitors", "CLOCK": home / "clock", "SENSOR_SECONDS": 1}
     for name, value in variables.items():
         monkeypatch.setenv(f"MONITORING_{name}", str(value))
     for name in ("MONITORING_DATABASE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.delenv(name, raising=False)
+
+
+@contextmanager
+def deploying(template: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """Make a deployment below `home` and point the environment to it."""
+    copy_template(template, home)
+    point_to(home, monkeypatch)
     with open_instance(home / "dagster") as instance:
         deployment = Deployment(home, instance, [])
         deployment.watch({})
         deployment.set_clock(START)
-        past = [START - step * HOUR for step in range(2 * REFERENCE_DAYS * 24, REFERENCE_DAYS * 24, -1)]
-        deployment.model = fit(customers(past))
         yield deployment
 
 

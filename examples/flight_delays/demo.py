@@ -69,7 +69,7 @@ def run_demo(home: Path, *, step: timedelta = timedelta(hours=12)) -> dict[str, 
             service.serve(SERVED_FROM, WATCHED_FROM)
             rehearsal.set_clock(WATCHED_FROM + AFTER_THE_HOUR)
             rehearsal.start_sensors()
-            rehearsal.tick(3)
+            rehearsal.tick(2)
         with timed(seconds, "replay", f"{WATCHED_FROM:%d %B} to {WATCHED_UNTIL:%d %B}, {step} at a time"):
             moment = WATCHED_FROM
             while moment < WATCHED_UNTIL:
@@ -77,7 +77,7 @@ def run_demo(home: Path, *, step: timedelta = timedelta(hours=12)) -> dict[str, 
                 service.serve(moment, following)
                 moment = following
                 rehearsal.set_clock(moment + AFTER_THE_HOUR)
-                rehearsal.tick(2)
+                rehearsal.tick()
             rehearsal.tick(2)
         account = summary(monitoring, rehearsal) | {"seconds": seconds}
     (home / "summary.json").write_text(json.dumps(account, indent=2))

@@ -11,6 +11,7 @@ from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 
 BARS = "▁▂▃▄▅▆▇█"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 MARKS = {Level.OK: "🟢", Level.WARNING: "🟠", Level.CRITICAL: "🔴", Level.UNKNOWN: "⚪"}
 
 
@@ -54,9 +55,8 @@ def verdict_rows(verdicts: Sequence[Verdict], *, limit: int) -> list[dict[str, s
     ranked = sorted(verdicts, key=lambda verdict: (-verdict.level.rank, -_ratio(verdict), verdict.signal.column))
     return [
         {
-            "level": f"{MARKS[verdict.level]} {verdict.level}",
-            "metric": verdict.signal.metric,
-            "column": verdict.signal.column,
+            "level": f"{MARKS[verdict.level]}{NO_BREAK}{verdict.level}",
+            "signal": f"{verdict.signal.metric} {verdict.signal.column}".rstrip(),
             "window": verdict.signal.window,
             "value": str(verdict.signal.absence) if verdict.signal.value is None else f"{verdict.signal.value:.4g}",
             "threshold": "" if verdict.threshold is None else f"{verdict.threshold:.4g} {verdict.threshold_origin}",

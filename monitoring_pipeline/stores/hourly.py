@@ -72,6 +72,8 @@ SIGNAL_SCHEMA = pa.schema(
     ]
 )
 
+SIGNAL_FIELDS = fields(Signal)
+
 VERDICT_SCHEMA = pa.schema(
     [
         *SIGNAL_SCHEMA,
@@ -248,7 +250,7 @@ def _outcome_row(outcome: OutcomeProfile) -> dict[str, Any]:
 
 
 def _signal_row(signal: Signal) -> dict[str, Any]:
-    row = {entry.name: getattr(signal, entry.name) for entry in fields(signal)}
+    row = {entry.name: getattr(signal, entry.name) for entry in SIGNAL_FIELDS}
     absence = signal.absence.value if signal.absence else None
     return row | {
         "window": signal.window,
@@ -259,7 +261,7 @@ def _signal_row(signal: Signal) -> dict[str, Any]:
 
 def signal_of(row: dict[str, Any]) -> Signal:
     """Return the signal a row of `signals_table` holds."""
-    known = {entry.name: row[entry.name] for entry in fields(Signal)}
+    known = {entry.name: row[entry.name] for entry in SIGNAL_FIELDS}
     known["absence"] = Absence(row["absence"]) if row["absence"] else None
     known["detail"] = json.loads(row["detail"]) if row["detail"] else {}
     return Signal(**known)

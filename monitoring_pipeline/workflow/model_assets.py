@@ -343,18 +343,18 @@ def _reference_rows(monitoring: Monitoring, monitor: Monitor, *, share: float) -
 
 
 def _column_table(reference: Reference) -> dg.TableMetadataValue:
-    rows = []
-    for name, entry in reference.columns.items():
-        row: dict[str, Cell] = {
+    rows: list[dict[str, Cell]] = [
+        {
             "column": name,
             "kind": entry.column.kind.value,
             "null_rate": rounded(float(entry.summary["null_rate"])),
             "bins": entry.column.bins.group_count,
+            # As text: categories have no mean, and every row of a table has every column.
+            "mean": "" if entry.summary.get("mean") is None else f"{entry.summary['mean']:.4g}",
         }
-        if (mean := entry.summary.get("mean")) is not None:
-            row["mean"] = rounded(float(mean))
-        rows.append(row)
-    return table(["column", "kind", "null_rate:float", "bins:int", "mean:float"], rows)
+        for name, entry in reference.columns.items()
+    ]
+    return table(["column", "kind", "null_rate:float", "bins:int", "mean"], rows)
 
 
 def _comparison_table(evaluation: Evaluation, champion: str, challenger: str) -> str:

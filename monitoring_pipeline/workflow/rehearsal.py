@@ -89,7 +89,8 @@ class Rehearsal:
     def tick(self, times: int = 1) -> None:
         """Evaluate every running sensor, and execute what it requests before returning.
 
-        Sensors are evaluated by name; what one of them causes, the earlier ones see at the next of `times`.
+        Sensors are evaluated in the order of their names: late labels, missed hours, registry, retraining, alerts,
+        outbox. That is the order of the loop; what one of them causes for an earlier one needs another of `times`.
         """
         for _ in range(times):
             time.sleep(SHORTEST_INTERVAL_S)

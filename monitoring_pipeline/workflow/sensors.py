@@ -120,7 +120,7 @@ def alerting_sensor(monitor: Monitor, job: dg.JobDefinition, *, seconds: int) ->
     key = dg.AssetKey([monitor.model, "verdicts"])
 
     @dg.sensor(
-        name=f"{monitor.model}__alerting",
+        name=f"{monitor.model}__verdict_alerts",
         job=job,
         minimum_interval_seconds=seconds,
         description="Opens and resolves incidents when hours have been judged.",

@@ -15,7 +15,7 @@ from monitoring_pipeline.publish.charts import verdict_rows
 
 Cell = str | int | float
 
-SHOWN = 12
+SHOWN = 10
 """Rows of an hourly table: every one is kept in the event log for ever."""
 
 
@@ -23,7 +23,9 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> dg.Tabl
     """Return rows as a table; a column is its name, or `name:type` where it is no text."""
     names = [column.partition(":") for column in columns]
     schema = dg.TableSchema(columns=[dg.TableColumn(name, kind or "string") for name, _, kind in names])
-    return dg.MetadataValue.table(records=[dg.TableRecord(dict(row)) for row in rows], schema=schema)
+    # Dagster refuses rows that lack a cell of their table.
+    records = [dg.TableRecord({name: row.get(name, "") for name, _, _ in names}) for row in rows]
+    return dg.MetadataValue.table(records=records, schema=schema)
 
 
 def distance_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
@@ -45,7 +47,7 @@ def distance_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
 def verdict_table(verdicts: Sequence[Verdict]) -> dg.TableMetadataValue:
     """Return the worst of the verdicts with a threshold or, where none has one, why nothing is known."""
     rows = verdict_rows(with_threshold(verdicts) or verdicts, limit=SHOWN)
-    return table(["level", "metric", "column", "window", "value", "threshold", "distance"], rows)
+    return table(["level", "signal", "window", "value", "threshold", "distance"], rows)
 
 
 def with_threshold(verdicts: Sequence[Verdict]) -> list[Verdict]:

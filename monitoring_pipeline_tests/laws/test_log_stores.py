@@ -125,32 +125,43 @@ def test_models_do_not_see_each_other_whatever_they_are_called(store_type: type[
     assert len(list(next(tmp_path.iterdir()).iterdir())) == len(names)
 
 
-def drained(log: ParquetLabelLog, *, until: int) -> Iterator[LabelArrival]:
-    """Follow the journal with a cursor, as a sensor does."""
-    cursor = 0
-    while cursor < until:
-        for arrival in log.arrivals(MODEL, after=cursor, limit=3):
-            assert arrival.sequence == cursor + 1
-            cursor = arrival.sequence
-            yield arrival
+def followed(log: ParquetLabelLog, writers: list[threading.Thread]) -> Iterator[LabelArrival]:
+    """Follow the journal with a cursor, as a sensor does, until nobody writes and nothing is left."""
+    cursor, writing = 0, True
+    while writing:
+        writing = any(writer.is_alive() for writer in writers)  # asked before reading: the last look is after them all
+        while page := log.arrivals(MODEL, after=cursor, limit=3):
+            assert [arrival.sequence for arrival in page] == list(range(cursor + 1, cursor + 1 + len(page)))
+            cursor = page[-1].sequence
+            yield from page
 
 
-def test_a_cursor_sees_every_arrival_once_while_threads_append(tmp_path: Path) -> None:
-    threads, each = 4, 20
+@pytest.fixture
+def threads_that_switch_at_every_chance() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_cursor_sees_every_arrival_once_while_threads_append(
+    tmp_path: Path, threads_that_switch_at_every_chance: None
+) -> None:
+    threads, each = 4, 30
     sequences: list[int] = []
+    together = threading.Barrier(threads)
 
     def append(thread: int) -> None:
         log = ParquetLabelLog(tmp_path, LabelColumns())
         for number in range(each):
+            together.wait()
             arrival = log.append(MODEL, labels([f"{thread}-{number}"], at=1), hours=[hour(thread), hour(number)])
             sequences.append(arrival.sequence)
 
     workers = [threading.Thread(target=append, args=(thread,)) for thread in range(threads)]
     for worker in workers:
         worker.start()
-    seen = list(drained(ParquetLabelLog(tmp_path, LabelColumns()), until=threads * each))
-    for worker in workers:
-        worker.join()
+    seen = list(followed(ParquetLabelLog(tmp_path, LabelColumns()), workers))
     assert sorted(sequences) == list(range(1, threads * each + 1))
     wanted = sorted((hour(thread), hour(number)) for thread in range(threads) for number in range(each))
     assert sorted(arrival.hours for arrival in seen) == wanted

@@ -29,7 +29,7 @@ from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline_tests.traffic import START, VERSION, column
 
 PACKAGE = Path(monitoring_pipeline.__file__).parent
-LAWS = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+LAWS = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
 ROUNDING = 1e-12
 """Of the sum of the sizes of what was added: where terms cancel, rounding is relative to them and not to their sum."""

@@ -114,5 +114,5 @@ def test_every_hour_is_requested_ten_minutes_after_it_is_over(defs: dg.Definitio
 
 def test_no_sensor_runs_before_somebody_switches_it_on(defs: dg.Definitions) -> None:
     sensors = defs.resolve_sensor_def
-    found = [sensors(name) for name in ("outbox", "churn__alerting", "churn__retraining", "returns__late_labels")]
+    found = [sensors(name) for name in ("outbox", "churn__verdict_alerts", "churn__retraining", "returns__late_labels")]
     assert {sensor.default_status for sensor in found} == {dg.DefaultSensorStatus.STOPPED}

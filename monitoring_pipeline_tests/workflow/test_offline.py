@@ -1,0 +1,45 @@
+"""Tables in memory give what the assets write: the same stages, without a store."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.stores.mlflow_reference import REFERENCE_ROWS
+from monitoring_pipeline.workflow.offline import evaluate_tables
+from monitoring_pipeline_tests.deployments import MODEL, Deployment, champion, customers, scored
+from monitoring_pipeline_tests.traffic import hour
+
+
+def by_key(signals: list[Signal]) -> dict[Any, Any]:
+    told = [signal for signal in signals if not signal.metric.startswith("model.")]
+    return {signal.key: (signal.value, signal.absence, signal.low, signal.high, signal.rows) for signal in told}
+
+
+def test_tables_give_the_signals_of_the_hourly_assets(deployment: Deployment) -> None:
+    rows = deployment.serve(0, 5)
+    deployment.set_clock(hour(8))
+    deployment.compute(0, 5)
+    stored = [
+        signal
+        for kind in ("drift", "performance")
+        for signals in deployment.store.read_signals(kind, MODEL, hour(0), hour(6)).values()
+        for signal in signals
+    ]
+    registry = deployment.monitoring.registry
+    reference = registry.read_parquet(registry.version(MODEL, "1"), REFERENCE_ROWS)
+    served = pa.Table.from_pandas(scored(rows, champion()).drop(columns="actual").assign(model_version="1"))
+    labels = pa.Table.from_pandas(
+        rows[["prediction_id", "actual"]].assign(labelled_at=rows["predicted_at"]), preserve_index=False
+    )
+    found = evaluate_tables(deployment.monitor, reference, served, labels, computed_at=hour(8))
+    assert (found.rows, found.labelled, len(found.hours)) == (360, 360, 6)
+    assert by_key(list(found.signals)) == by_key(stored)
+
+
+def test_without_labels_nothing_is_said_of_performance(deployment: Deployment) -> None:
+    rows = scored(customers([hour(0)]), champion()).drop(columns="actual").assign(model_version="1")
+    served = pa.Table.from_pandas(rows)
+    found = evaluate_tables(deployment.monitor, served, served, None, computed_at=hour(8))
+    assert found.labelled is None
+    assert {signal.metric.partition(".")[0] for signal in found.signals} == {"drift"}
