@@ -78,7 +78,7 @@ def plain_errors() -> Iterator[None]:
 @app.command()
 def demo(
     home: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path(".monitoring/demo"),
-    step: Annotated[str, typer.Option(help="Hours replayed between two rounds of the sensors.")] = "6h",
+    step: Annotated[str, typer.Option(help="Hours replayed between two rounds of the sensors.")] = "12h",
 ) -> None:
     """Train, serve, watch and retrain a model on real flights, in a clone of the repository."""
     with plain_errors():
@@ -88,12 +88,11 @@ def demo(
         from monitoring_pipeline.capture.windows import window_length
 
         try:
-            window_length(step)
+            length = window_length(step)
         except ValueError as error:
             raise SettingsError([Problem("command line", None, "--step", f"{error}.", "")]) from error
         sys.path.insert(0, str(Path.cwd()))
-        code = import_module("examples.flight_delays.demo").run_demo(home, step=step)
-    raise typer.Exit(code)
+        import_module("examples.flight_delays.demo").run_demo(home, step=length)
 
 
 @app.command()

@@ -165,6 +165,7 @@ def register_champion(uri: str, artifacts: Path) -> None:
     estimator = champion()
     reference = scored(customers(hours_before(START, REFERENCE_DAYS)), estimator)
     mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)  # another test may have set it elsewhere
     client = mlflow.MlflowClient(uri, uri)
     with mlflow.start_run(experiment_id=client.create_experiment(MODEL, artifact_location=artifacts.as_uri())):
         logged = mlflow.sklearn.log_model(
@@ -290,7 +291,8 @@ class Deployment:
 
         uri = self.monitoring.deployment.tracking_uri
         client = MlflowClient(uri, uri)
-        run = client.create_run(client.get_experiment_by_name(MODEL).experiment_id)
+        experiment = client.get_run(self.monitoring.registry.version(MODEL, "1").run_id).info.experiment_id
+        run = client.create_run(experiment)
         made = client.create_model_version(MODEL, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id)
         version = str(made.version)
         client.set_model_version_tag(MODEL, version, "trained_until", trained_until.isoformat())

@@ -90,7 +90,7 @@ def hours_by_version(
     for hour in hours:
         for version in sorted({name for at, counts in served.items() if hour - reach < at <= hour for name in counts}):
             found.setdefault(version, []).append(hour)
-    return found
+    return dict(sorted(found.items()))
 
 
 def serving_version(served: Mapping[datetime, Mapping[str, int]], hour: datetime) -> str | None:

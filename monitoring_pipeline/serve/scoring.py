@@ -43,25 +43,18 @@ def load_scorer(tracking_uri: str, model_name: str, version: str | int, trusted_
     MLflow's loader takes the list of trusted types from the model's own files, where whoever wrote the model could
     put anything; so only the download is MLflow's.
     """
-    import mlflow
+    from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
     name = f"{model_name} v{version}"
-    # Whatever is passed below, MLflow resolves models:/ addresses through its process-wide settings.
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
     with tempfile.TemporaryDirectory(prefix="monitoring-") as private:
         try:
-            folder = Path(
-                download_artifacts(
-                    f"models:/{model_name}/{version}",
-                    dst_path=private,
-                    tracking_uri=tracking_uri,
-                    registry_uri=tracking_uri,
-                )
-            )
+            # Not by a models:/ address: MLflow resolves those through settings of the process, whatever is passed.
+            client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+            place = client.get_model_version_download_uri(model_name, str(version))
+            folder = Path(download_artifacts(place, dst_path=private, tracking_uri=tracking_uri))
             saved = Model.load(folder)
         except (MlflowException, OSError) as error:
             raise RegistryError(

@@ -261,12 +261,7 @@ def _true_by_drift_alone(condition: object) -> bool:
 
 def numbers_are_in_order(data: Data) -> Iterator[Finding]:
     """Warnings come before critical levels, and lengths fit into each other."""
-    labels, retraining, performance = (_section(data, key) for key in ("labels", "retraining", "performance"))
-    maturity = _duration(labels, "maturity", Labels().maturity)
-    longest = _duration(labels, "max_delay", Labels().max_delay)
-    if maturity and longest and maturity > longest:
-        fix = "Raise max_delay or lower maturity."
-        yield Finding(("labels", "max_delay"), "is shorter than labels.maturity.", fix)
+    retraining, performance = (_section(data, key) for key in ("retraining", "performance"))
     holdout = _duration(retraining, "holdout", Retraining().holdout)
     training = _duration(retraining, "training_window", Retraining().training_window)
     if holdout and training and holdout >= training:

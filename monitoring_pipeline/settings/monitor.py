@@ -51,12 +51,11 @@ def _whole_hour(moment: datetime) -> datetime:
 
 
 class Labels(Section):
-    """The label log, and how late labels may be: mature after `maturity`, no longer waited for after `max_delay`."""
+    """The label log, and how late labels may be: they are not waited for longer than `max_delay`."""
 
     prediction_id: str = "prediction_id"
     actual: str = "actual"
     labelled_at: str = "labelled_at"
-    maturity: Duration = timedelta(hours=24)
     max_delay: Duration = timedelta(days=7)
 
     def columns(self) -> LabelColumns:

@@ -15,7 +15,7 @@ from monitoring_pipeline.capture.labels import join_labels, prepare_labels, time
 from monitoring_pipeline.capture.predictions import prepare_predictions
 from monitoring_pipeline.capture.sampling import sample_rows
 from monitoring_pipeline.capture.windows import HOUR, Window, hour_of, window_length
-from monitoring_pipeline.describe.hours import outcome_hours, profile_hours
+from monitoring_pipeline.describe.hours import hours_by_version, outcome_hours, profile_hours
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import Profile, rows_by_hour
 from monitoring_pipeline.describe.references import Reference
@@ -63,8 +63,8 @@ class Stages:
             rows = self._rows(day)
             parts = rows_by_hour(rows, time=self.monitor.columns.predicted_at) if rows.num_rows else {}
             for hour in day:
-                part = parts.get(hour, rows.slice(0, 0))
-                sample = self._sample(part) if part.num_rows else part
+                # An empty hour has no columns: which ones it would have had depends on the hours read with it.
+                sample = self._sample(parts[hour]) if hour in parts else pa.table({})
                 self.hourly.write("samples", self.model, hour, sample)
             references = self._references(self._versions(rows))
             for hour, profiles in profile_hours(rows, references, day, self.monitor.columns).items():
@@ -99,14 +99,15 @@ class Stages:
         policy = PerformancePolicy(self.windows, asked.min_rows, asked.min_coverage)
         start, end = min(hours) + HOUR - max(self.windows), max(hours) + HOUR
         recent = self.hourly.read_outcomes(self.model, start, end)
-        versions = {version for entries in recent.values() for version in entries}
-        references = self._references(versions)
+        served = {hour: {version: part.rows for version, part in parts.items()} for hour, parts in recent.items()}
+        by_version = hours_by_version(served, hours, reach=max(self.windows))
+        references = self._references(set(by_version))
         trained = [reference.trained_until for reference in references.values() if reference.trained_until]
         labelled = self.hourly.read_labelled(self.model, hour_of(min([start, *trained])), end)
         signals = performance_by_version(self.model, recent, references, hours, policy)
-        for version in sorted(versions):
+        for version, own_hours in by_version.items():
             known = references[version].trained_until if version in references else None
-            signals += lifecycle_signals(self.model, version, hours, trained_until=known, labelled_rows=labelled)
+            signals += lifecycle_signals(self.model, version, own_hours, trained_until=known, labelled_rows=labelled)
         return self._store("performance", hours, signals)
 
     def judge(self, hours: Sequence[datetime]) -> dict[datetime, tuple[list[Verdict], list[RuleOutcome]]]:

@@ -67,7 +67,8 @@ def test_a_page_is_read_without_its_code(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# A [title](a.md)\n\n<!-- not run: why -->\n```bash\nmake [x](b.md)\n```\n\n"
-        "```python\n# c.py\nprint(1)\n```\n\n```text\n1\n```\n\nSee `[y](d.md)`, [z](https://example.org) and [there](#a-title).\n"
+        "```python\n# c.py\nprint(1)\n```\n\n```text\n1\n```\n\n"
+        "See `[y](d.md)`, [z](https://example.org) and [there](#a-title).\n"
     )
     skipped, run, shown = blocks(page)
     assert (skipped.not_run, skipped.is_run, skipped.line) == ("why", False, 4)

@@ -149,7 +149,7 @@ def test_a_cursor_sees_every_arrival_once_while_threads_append(
 ) -> None:
     threads, each = 4, 30
     sequences: list[int] = []
-    together = threading.Barrier(threads)
+    together = threading.Barrier(threads, timeout=30)
 
     def append(thread: int) -> None:
         log = ParquetLabelLog(tmp_path, LabelColumns())

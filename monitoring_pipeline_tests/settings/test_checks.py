@@ -84,7 +84,6 @@ def test_drift_pages_only_together_with_a_breach(condition: Any, pages_on_drift_
             {"retraining": {"holdout": "2w", "training_window": "14d"}},
             "retraining.holdout leaves nothing of retraining.training_window to train on.",
         ),
-        ({"labels": {"maturity": "8d"}}, "labels.max_delay is shorter than labels.maturity."),
         ({"performance": {"baseline": {"warning": 0.2}}}, "performance.baseline is critical before it warns."),
         (
             {"performance": {"floors": {"log_loss": {"warning": 0.9, "critical": 0.5}}}},

@@ -22,7 +22,7 @@ start: 2026-04-02T00:00Z  # 1
 owners: [me]  # 1
 descripton: with a letter missing  # 1
 columns: {skore: p}  # 1
-labels: {maturity: 9d, max_delay: 7d}  # 1
+labels: {max_delay: late}  # 1
 features:
   numeric: [tenure, tenure, score]  # 2
   categorical: plan  # 1

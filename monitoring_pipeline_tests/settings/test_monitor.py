@@ -35,7 +35,7 @@ def test_a_short_file_has_the_documented_defaults() -> None:
     assert short.windows == ("1h", "24h", "7d")
     assert (short.drift.min_rows, short.drift.bins, short.drift.score_bins) == (1000, 10, 20)
     assert (short.performance.min_rows, short.performance.min_coverage) == (100, 0.6)
-    assert (short.labels.maturity, short.labels.max_delay) == (timedelta(days=1), timedelta(days=7))
+    assert short.labels.max_delay == timedelta(days=7)
     assert short.labels.columns() == LabelColumns()
     assert short.registry_name == "churn"
 

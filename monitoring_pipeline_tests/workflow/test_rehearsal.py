@@ -5,6 +5,7 @@ import sys
 import dagster as dg
 import pytest
 
+from monitoring_pipeline.workflow.partitions import RANGE_END, RANGE_START
 from monitoring_pipeline.workflow.rehearsal import MODULE, rehearsing
 from monitoring_pipeline.workflow.sensors import GRACE, record_decisions
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment
@@ -13,6 +14,7 @@ from monitoring_pipeline_tests.traffic import hour
 # Dagster reads its own deprecated property when a code location is loaded in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition.environment_vars`:DeprecationWarning")
 
+MISSED = "2026-11-21-01:00"
 AGED = {"name": "age", "condition": {"metric": "model.age_days", "above": 1}}
 
 
@@ -22,22 +24,25 @@ def test_ticks_are_recorded_runs_are_real_and_a_killed_decision_starts_one_retra
     deployment.watch({"retraining": ASKED["retraining"] | {"triggers": [AGED], "minimum_labelled_rows": 100}})
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
     deployment.serve(0, 25)
+    deployment.set_clock(hour(26) + GRACE)
     deployment.compute(0, 24)
     (killed,) = record_decisions(deployment.monitoring, deployment.monitor)  # what a tick did before it was killed
     assert killed.fired
 
     with rehearsing(deployment.home / "dagster", deployment.home / "clock") as rehearsal:
         names = rehearsal.start_sensors()
-        rehearsal.set_clock(hour(26) + GRACE)
         rehearsal.tick(2)
         assert rehearsal.tick_count() == 2 * len(names) == 12
         counts = rehearsal.run_counts()
         runs = rehearsal.instance.get_runs(dg.RunsFilter(job_name="churn__retraining"))
-        records = rehearsal.instance.fetch_materializations(dg.AssetKey([MODEL, "verdicts"]), limit=50).records
+        (hourly,) = rehearsal.instance.get_runs(dg.RunsFilter(job_name="churn__hourly"))
+        verdicts = dg.AssetRecordsFilter(asset_key=dg.AssetKey([MODEL, "verdicts"]), asset_partitions=[MISSED])
+        records = rehearsal.instance.fetch_materializations(verdicts, limit=5).records
     assert counts["churn__hourly success"] == 1
+    assert {hourly.tags[RANGE_START], hourly.tags[RANGE_END]} == {MISSED}, "the one hour that was missing"
+    assert [record.run_id for record in records] == [hourly.run_id]
     assert len(runs) == 1
     assert runs[0].tags["dagster/run_key"] == killed.episode_id
-    assert [record.partition_key for record in records] == ["2026-11-21-01:00"], "the one hour that was missing"
     (episode,) = deployment.monitoring.database.episodes(MODEL)
     assert (episode.run_id, episode.finished_at is not None) == (runs[0].run_id, True)
 

@@ -19,7 +19,7 @@ from monitoring_pipeline.workflow import sensors
 from monitoring_pipeline.workflow.model_assets import EPISODE_TAG
 from monitoring_pipeline.workflow.partitions import hour_of_key
 from monitoring_pipeline.workflow.sensors import CATCH_UP_HOURS, GRACE, RETRY_EVERY, hours_to_process, record_decisions
-from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers, requested_hours
+from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers, definitions_of, requested_hours
 from monitoring_pipeline_tests.traffic import START, hour
 
 MISSED, LATE, ALERTING = "churn__missed_hours", "churn__late_labels", "churn__verdict_alerts"
@@ -127,6 +127,8 @@ def test_no_label_is_requested_twice_and_the_cursor_survives_a_restart(deploymen
     deployment.compute(0, 1)
     deployment.label(rows[:60])
     first = deployment.tick(LATE)
+    assert deployment.tick(LATE).run_requests == []
+    definitions_of.cache_clear()  # a new code location: of the sensor its cursor is left
     assert deployment.tick(LATE).run_requests == []
     deployment.label(rows[60:])
     second = deployment.tick(LATE)

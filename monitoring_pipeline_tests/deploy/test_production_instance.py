@@ -1,0 +1,237 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from ruamel.yaml import YAML
+
+from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.parquet import ParquetPredictionLog
+from monitoring_pipeline_tests.binaries import require
+from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
+from monitoring_pipeline_tests.postgres import running_postgres
+from monitoring_pipeline_tests.processes import free_port, graphql, listens, running, wait_until
+from monitoring_pipeline_tests.traffic import LOG, MODEL, START, hour, log_rows
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("production")]
+
+ROOT = Path(__file__).parents[2]
+SERVICES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+HOURS = 3
+ASSETS = {"serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts"}
+MONITOR = {
+    "model": MODEL,
+    "start": START.isoformat(),
+    "features": {"numeric": ["tenure"], "categorical": ["plan"]},
+    "windows": ["1h"],
+}
+REPOSITORY = {"repositoryLocationName": "monitoring_pipeline", "repositoryName": "__repository__"}
+SENSOR = REPOSITORY | {"sensorName": f"{MODEL}__missed_hours"}
+RUNS = """
+query ($job: String!) {
+  runsOrError(filter: {pipelineName: $job}) { ... on Runs { results { runId status tags { key value } } } }
+}"""
+DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+START_SENSOR = """
+mutation ($selector: SensorSelector!) {
+  startSensor(sensorSelector: $selector) { __typename ... on Sensor { name } }
+}"""
+TICKS = """
+query ($selector: InstigationSelector!) {
+  instigationStateOrError(instigationSelector: $selector) {
+    ... on InstigationState { ticks(limit: 20) { status skipReason error { message } } }
+  }
+}"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running services of docker-compose.yml, without the containers."""
+
+    home: Path
+    server: str
+    ports: Mapping[str, int]
+    env: Mapping[str, str]
+    logs: list[Path]
+
+    def adapted(self, words: list[str]) -> list[str]:
+        """Return a command of the stack for this machine: its ports, its addresses, its paths."""
+        here = {"0.0.0.0": "127.0.0.1", "/opt/dagster/workspace.yaml": str(self.home / "dagster" / "workspace.yaml")}
+        here |= {port: str(own) for port, own in self.ports.items()}
+        # The services run from an image in which python is the one that everything is installed for.
+        tools = Path(sysconfig.get_path("scripts"))
+        program = sys.executable if words[0] == "python" else str(require(words[0], str(tools / words[0])))
+        return [program, *(here.get(word, word) for word in words[1:])]
+
+    def service(self, name: str, command: list[str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """Run a service for as long as a `with` block lasts."""
+        self.logs.append(self.home / f"{name}.log")
+        return running(self.adapted(command), env=self.env, cwd=ROOT, log=self.logs[-1])
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        return graphql(self.ports["3000"], query, **variables)
+
+    def wait_until(self, what: str, find: Any, *, seconds: float) -> Any:
+        return wait_until(what, find, seconds=seconds, logs=self.logs)
+
+    def finished_runs(self, job: str) -> list[dict[str, Any]]:
+        """Return the runs of a job that have come to an end."""
+        runs = self.ask(RUNS, job=job)["runsOrError"]["results"]
+        return [run for run in runs if run["status"] in ("SUCCESS", "FAILURE", "CANCELED")]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    require("postgres", "/usr/lib/postgresql/*/bin/postgres")
+    with ExitStack() as cleanup:
+        # Not tmp_path: its parents are closed to the user the server runs as.
+        home = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="production-")))
+        home.chmod(0o755)
+        server = cleanup.enter_context(running_postgres(home / "server")).rpartition("/")[0]
+        ports = {"3000": free_port(), "4000": free_port()}
+        made = Stack(home, server, ports, environment(home, server, ports), [])
+        lay_out(made)
+        image = json.loads((ROOT / "deploy" / "Dockerfile").read_text().rpartition("CMD ")[2])
+        cleanup.enter_context(made.service("code-location", image))
+        # While the code is being loaded, which touches no database.
+        subprocess.run(SERVICES["migrate"]["command"], env=made.env, cwd=ROOT, check=True, capture_output=True)
+        made.wait_until("the code location listens", lambda: listens(made.ports["4000"]), seconds=60)
+        for name in ("webserver", "daemon"):
+            cleanup.enter_context(made.service(name, SERVICES[name]["command"]))
+        made.wait_until("the webserver listens", lambda: listens(made.ports["3000"]), seconds=60)
+        yield made
+
+
+def environment(home: Path, server: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """Return what docker-compose.yml and the image say, with the addresses of this machine."""
+    return {
+        **os.environ,
+        **dict.fromkeys(SERVICES["code-location"]["environment"], ""),
+        "DAGSTER_POSTGRES_HOST": "127.0.0.1",
+        "DAGSTER_POSTGRES_PORT": server.rpartition(":")[2],
+        "DAGSTER_POSTGRES_USER": "postgres",
+        "DAGSTER_POSTGRES_PASSWORD": "not asked for",
+        "DAGSTER_POSTGRES_DB": "dagster",
+        "DAGSTER_CODE_LOCATION_HOST": "127.0.0.1",
+        "DAGSTER_CODE_LOCATION_PORT": str(ports["4000"]),
+        "DAGSTER_HOME": str(home / "dagster"),
+        "MONITORING_HOME": str(home / "monitoring"),
+        "MONITORING_MONITORS": str(home / "monitors"),
+        "MONITORING_CLOCK": str(home / "clock"),
+        "MONITORING_SENSOR_SECONDS": "1",
+        "MONITORING_DATABASE_URL": f"{server.replace('postgresql:', 'postgresql+psycopg2:')}/monitoring",
+        "MLFLOW_TRACKING_URI": new_mlflow_store(home),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+    }
+
+
+def lay_out(stack: Stack) -> None:
+    """Put in place what is there before the services start: settings, databases, a monitor, a few hours of its log."""
+    home = stack.home
+    for folder in ("dagster", "monitors", "monitoring"):
+        (home / folder).mkdir()
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copyfile(ROOT / name, home / "dagster" / name)
+    create = (ROOT / "deploy" / "postgres" / "create-databases.sql").read_text().splitlines()
+    engine = sa.create_engine(f"{stack.server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in ["CREATE DATABASE dagster", *(line for line in create if not line.startswith("--"))]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    (home / "monitors" / f"{MODEL}.yaml").write_text(json.dumps(MONITOR))
+    (home / "clock").write_text((hour(HOURS) + timedelta(minutes=20)).isoformat())
+    log = ParquetPredictionLog(home / "monitoring" / "data", LOG)
+    log.append(MODEL, log_rows(40 * HOURS, seed=1, hours=HOURS))
+
+
+def rows(stack: Stack, database: str, statement: str) -> list[tuple[Any, ...]]:
+    engine = sa.create_engine(f"{stack.server}/{database}")
+    try:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(statement)]
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def hourly_run(stack: Stack) -> dict[str, Any]:
+    """The run that was requested after the sensor for missed hours had been switched on."""
+    started = stack.wait_until(
+        "the webserver knows the sensor",
+        lambda: stack.ask(START_SENSOR, selector=SENSOR)["startSensor"].get("name"),
+        seconds=30,
+    )
+    assert started == SENSOR["sensorName"]
+    (run,) = stack.wait_until("the hourly run ends", lambda: stack.finished_runs(f"{MODEL}__hourly"), seconds=90)
+    return dict(run)
+
+
+def test_the_daemon_ticks_a_sensor_whose_run_processes_the_missed_hours(hourly_run: dict[str, Any]) -> None:
+    assert hourly_run["status"] == "SUCCESS"
+    tags = {tag["key"]: tag["value"] for tag in hourly_run["tags"]}
+    assert tags["dagster/sensor_name"] == SENSOR["sensorName"]
+    assert tags["dagster/asset_partition_range_start"] == f"{START:%Y-%m-%d-%H:%M}"
+    assert tags["dagster/asset_partition_range_end"] == f"{hour(HOURS - 1):%Y-%m-%d-%H:%M}"
+
+
+def test_what_was_materialised_is_in_postgresql_and_on_disk(stack: Stack, hourly_run: dict[str, Any]) -> None:
+    stored = rows(
+        stack,
+        "dagster",
+        "SELECT asset_key, count(DISTINCT partition) FROM event_logs "
+        "WHERE dagster_event_type = 'ASSET_MATERIALIZATION' GROUP BY asset_key",
+    )
+    assert {json.loads(key)[1]: count for key, count in stored} == dict.fromkeys(ASSETS, HOURS)
+    assert HourlyStore(stack.home / "monitoring" / "data").hours("verdicts", MODEL) == [hour(n) for n in range(HOURS)]
+
+
+def test_a_tick_that_finds_nothing_more_to_do_says_so(stack: Stack, hourly_run: dict[str, Any]) -> None:
+    sensor = REPOSITORY | {"name": SENSOR["sensorName"]}
+
+    def skipped() -> list[str]:
+        state = stack.ask(TICKS, selector=sensor)["instigationStateOrError"]
+        assert [tick["error"] for tick in state["ticks"] if tick["error"]] == []
+        return [tick["skipReason"] for tick in state["ticks"] if tick["status"] == "SKIPPED"]
+
+    said = "every complete hour has been processed"
+    stack.wait_until("a tick without a run", lambda: said in skipped(), seconds=30)
+
+
+def test_every_daemon_the_instance_needs_is_healthy(stack: Stack) -> None:
+    def unhealthy() -> list[str]:
+        statuses = stack.ask(DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+        assert {"SENSOR", "QUEUED_RUN_COORDINATOR"} <= {status["daemonType"] for status in statuses}
+        return [status["daemonType"] for status in statuses if status["required"] and not status["healthy"]]
+
+    stack.wait_until("every daemon is healthy", lambda: not unhealthy(), seconds=30)
+
+
+def test_the_health_checks_of_the_services_pass_while_they_run(stack: Stack) -> None:
+    checks = {}
+    for name in ("code-location", "webserver", "daemon"):
+        words = [part for part in SERVICES[name]["healthcheck"]["test"] if part != "CMD"]
+        # Not only whole words: the webserver's is a line of Python with an address in it.
+        command = [word.replace(":3000/", f":{stack.ports['3000']}/") for word in stack.adapted(words)]
+        checks[name] = subprocess.Popen(
+            command, env=stack.env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    said = {name: check.communicate(timeout=60)[0] for name, check in checks.items()}
+    assert {name: check.returncode for name, check in checks.items()} == dict.fromkeys(checks, 0), said
+    assert "not healthy" not in said["daemon"]
+
+
+def test_the_state_database_was_migrated_before_anything_ran(stack: Stack) -> None:
+    assert rows(stack, "monitoring", "SELECT count(*) FROM alembic_version") == [(1,)]

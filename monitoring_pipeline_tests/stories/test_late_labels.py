@@ -1,0 +1,55 @@
+from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.workflow.sensors import GRACE
+from monitoring_pipeline_tests.deployments import MODEL, Deployment
+from monitoring_pipeline_tests.traffic import hour
+
+LATE = "churn__late_labels"
+
+
+def coverage(deployment: Deployment, number: int) -> Signal:
+    signals = deployment.store.read_signals("performance", MODEL, hour(number), hour(number + 1))[hour(number)]
+    (found,) = [each for each in signals if each.metric == "performance.label_coverage" and each.window == "1h"]
+    return found
+
+
+def test_late_labels_change_exactly_their_hours(deployment: Deployment) -> None:
+    rows = deployment.serve(0, 6, labels=False)
+    late = rows["predicted_at"].dt.floor("h").isin([hour(2), hour(4), hour(5)]) & (rows.index % 3 == 0)
+    deployment.label(rows[~late])
+    deployment.set_clock(hour(7) + GRACE)
+    deployment.compute(0, 6)
+    deployment.tick(LATE)  # its first batch is in these files already
+    before = deployment.files()
+    assert coverage(deployment, 2).value == 40 / 60
+
+    deployment.set_clock(hour(9) + GRACE)
+    deployment.label(rows[late], known_at=hour(8))
+    results = deployment.pass_on(LATE)
+    assert [result.success for result in results] == [True, True], "hour 2, and hours 4 and 5 in one run"
+
+    after = deployment.files()
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert set(after) == set(before)
+    assert changed == {
+        f"{kind}/2026-11-20T{number:02}Z" for kind in ("outcomes", "performance", "verdicts") for number in (2, 4, 5)
+    }
+    assert coverage(deployment, 2).value == 1.0
+    assert deployment.tick(LATE).run_requests == []
+
+
+def test_a_corrected_label_replaces_the_first_one_and_a_repeated_one_changes_nothing(deployment: Deployment) -> None:
+    rows = deployment.serve(0, 1)
+    deployment.set_clock(hour(2) + GRACE)
+    deployment.compute(0, 1)
+    deployment.tick(LATE)
+    before = deployment.files()
+
+    deployment.label(rows)
+    assert [result.success for result in deployment.pass_on(LATE)] == [True]
+    assert deployment.files() == before, "asked for, because labels arrived; equal, because they say the same"
+
+    wrong = rows[rows["predicted_at"] < hour(1)]
+    deployment.label(wrong.assign(actual=1 - wrong["actual"]), known_at=hour(2))
+    assert [result.success for result in deployment.pass_on(LATE)] == [True]
+    after = deployment.files("outcomes")
+    assert [name for name in after if after[name] != before[name]] == ["outcomes/2026-11-20T00Z"]

@@ -1,0 +1,75 @@
+"""The same log, labels and references give the same files to the bit: alone, in a range, in another order, again."""
+
+import shutil
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline_tests.deployments import MODEL, Deployment, champion, customers, scored
+from monitoring_pipeline_tests.traffic import START, hour
+
+KINDS = ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "rules")
+
+
+@pytest.fixture(params=["a new champion", "back to the old one"])
+def together(request: pytest.FixtureRequest, deployment: Deployment) -> dict[str, bytes]:
+    """The files of nine hours, computed as one range: the champion changes within the fifth, and one is empty."""
+    new = deployment.add_version(customers([START]), trained_until=START)
+    deployment.run("churn__reference")
+    before, after = ("1", new) if request.param == "a new champion" else (new, "1")
+    rows = customers([hour(number) for number in range(9) if number != 2])
+    takes_over = rows["predicted_at"] >= hour(4) + HOUR / 2
+    deployment.log(rows[~takes_over], version=before)
+    deployment.log(rows[takes_over], version=after)
+    deployment.label(rows)
+    deployment.set_clock(hour(10))
+    deployment.compute(0, 8)
+    return deployment.files()
+
+
+def test_recomputing_any_hour_alone_gives_bit_equal_files(deployment: Deployment, together: dict[str, bytes]) -> None:
+    for number in range(9):
+        deployment.compute(number, number)
+        again = deployment.files()
+        assert [name for name in together if again[name] != together[name]] == []
+
+
+def test_recomputing_any_range_gives_bit_equal_files(deployment: Deployment, together: dict[str, bytes]) -> None:
+    for first, last in ((0, 3), (3, 5), (4, 8), (7, 8)):
+        deployment.compute(first, last)
+        again = deployment.files()
+        assert [name for name in together if again[name] != together[name]] == []
+
+
+def test_recomputing_much_later_in_a_run_gives_bit_equal_files(
+    deployment: Deployment, together: dict[str, bytes]
+) -> None:
+    deployment.set_clock(START + timedelta(days=100))
+    assert deployment.process(0, 8).success
+    assert deployment.files() == together
+
+
+def test_permuting_and_duplicating_the_log_changes_nothing(deployment: Deployment) -> None:
+    rows = customers([hour(number) for number in range(5)])
+    served = scored(rows, champion()).drop(columns="actual").assign(model_version="1")
+    table = pa.Table.from_pandas(served, preserve_index=False)
+    deployment.log_table(table)
+    deployment.label(rows)
+    deployment.set_clock(hour(8))
+    deployment.compute(0, 4)
+    before = deployment.files()
+
+    for kind in (*KINDS, "predictions", "labels"):
+        shutil.rmtree(deployment.monitoring.data / kind / f"model={MODEL}")
+    generator = np.random.default_rng(7)
+    for _ in range(3):  # in batches that overlap, each in an order of its own
+        chosen = generator.permutation(len(rows))[: len(rows) * 2 // 3]
+        deployment.log_table(table.take(np.concatenate([chosen, chosen[:40]])))
+        deployment.label(rows.iloc[chosen])
+    deployment.log_table(table.take(np.arange(len(rows))[::-1]))
+    deployment.label(rows.iloc[::-1])
+    deployment.compute(0, 4)
+    assert deployment.files() == before

@@ -1,0 +1,102 @@
+"""What becomes of a challenger: promoted, rejected with the reason on record, or left alone when others moved on."""
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from mlflow import MlflowClient
+
+from monitoring_pipeline.stores.decision_store import Episode, EpisodeStatus
+from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers
+from monitoring_pipeline_tests.traffic import START, hour
+
+RETRAINING = "churn__retraining"
+SERVED_HOURS = 24
+AGED = {"name": "age", "condition": {"metric": "model.age_days", "above": 1}}
+
+
+def serve_a_day(deployment: Deployment, *, turned: bool, **retraining: Any) -> None:
+    """Serve, process and label a day, with a retraining due at its last hour."""
+    asked = {"triggers": [AGED], "minimum_labelled_rows": 500, **retraining}
+    deployment.watch({"retraining": ASKED["retraining"] | asked})
+    deployment.serve(0, SERVED_HOURS - 1, turned=turned)
+    deployment.set_clock(hour(SERVED_HOURS) + timedelta(minutes=45))
+    deployment.compute(0, SERVED_HOURS - 1)
+
+
+def retrain(deployment: Deployment, job: dg.JobDefinition | None = None) -> tuple[dg.ExecuteInProcessResult, Episode]:
+    """Execute the run the sensor asks for, tick once more, and return the run and its episode."""
+    (request,) = deployment.tick(RETRAINING).run_requests
+    job = job or deployment.defs.resolve_job_def(RETRAINING)
+    result = job.execute_in_process(instance=deployment.instance, tags=request.tags, raise_on_error=False)
+    assert deployment.tick(RETRAINING).run_requests == []
+    (episode,) = deployment.monitoring.database.episodes(MODEL)
+    return result, episode
+
+
+def champion_of(deployment: Deployment) -> str:
+    return deployment.monitoring.registry.version(MODEL, "champion").version
+
+
+def test_a_better_challenger_is_promoted_and_has_its_reference(deployment: Deployment) -> None:
+    serve_a_day(deployment, turned=True)
+    result, episode = retrain(deployment)
+    assert result.success
+    assert champion_of(deployment) == "2"
+    assert (episode.status, episode.run_id) == (EpisodeStatus.PROMOTED, result.run_id)
+    comparisons: Any = episode.outcome["comparisons"]
+    auc = comparisons["roc_auc"]
+    assert auc["challenger"] > 0.7 > 0.3 > auc["champion"]
+    old, new = deployment.monitoring.registry.versions(MODEL)
+    assert (old.tags["replaced_by"], new.tags["retrain_episode"]) == ("2", episode.id)
+    assert "roc_auc" in new.tags["promotion_reason"]
+
+    reference = deployment.monitoring.references.load(MODEL, "2")
+    assert reference is not None
+    deployment.log(customers([hour(SERVED_HOURS)], turned=True), version="2")
+    deployment.set_clock(hour(SERVED_HOURS + 2))
+    assert deployment.process(SERVED_HOURS, SERVED_HOURS).success
+    signals = deployment.store.read_signals("drift", MODEL, hour(SERVED_HOURS), hour(SERVED_HOURS + 1))
+    known = {each.version for each in signals[hour(SERVED_HOURS)] if each.window == "1h" and each.value is not None}
+    assert known == {"2"}, "the first hour of the new champion is measured against its own reference"
+
+
+def test_a_worse_challenger_is_rejected_with_the_reason_on_record(deployment: Deployment) -> None:
+    serve_a_day(deployment, turned=False, trainer="monitoring_pipeline_tests.deployments:fit_backwards")
+    result, episode = retrain(deployment)
+    assert result.success, "a challenger that is no better is a result, not a failure"
+    assert champion_of(deployment) == "1"
+    assert episode.status is EpisodeStatus.REJECTED
+    found: Any = episode.outcome["reasons"]
+    reasons = "; ".join(found)
+    assert "the margin is +0.0050" in reasons
+    challenger = deployment.monitoring.registry.version(MODEL, "challenger")
+    assert challenger.tags["rejection_reason"] == reasons
+    assert "promotion_reason" not in challenger.tags
+
+
+def test_an_alias_somebody_else_moved_meanwhile_is_not_overwritten(deployment: Deployment) -> None:
+    serve_a_day(deployment, turned=True)
+    other = deployment.add_version(customers([START - timedelta(hours=1)]), trained_until=START, alias="shadow")
+    uri = deployment.monitoring.deployment.tracking_uri
+
+    @dg.success_hook
+    def somebody_else(context: dg.HookContext) -> None:
+        if context.op.name.endswith("challenger_evaluation"):
+            MlflowClient(uri, uri).set_registered_model_alias(MODEL, "champion", other)
+
+    result, episode = retrain(deployment, deployment.defs.resolve_job_def(RETRAINING).with_hooks({somebody_else}))
+    assert not result.success
+    assert champion_of(deployment) == other
+    assert episode.status is EpisodeStatus.FAILED
+    assert episode.outcome["runs"] == [result.run_id]
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    assert "it was moved meanwhile" in str(failures)
+
+
+def test_too_little_to_train_on_ends_the_episode_and_leaves_no_version(deployment: Deployment) -> None:
+    serve_a_day(deployment, turned=True, holdout="20h")
+    result, episode = retrain(deployment)
+    assert not result.success
+    assert episode.status is EpisodeStatus.FAILED
+    assert [each.version for each in deployment.monitoring.registry.versions(MODEL)] == ["1"]
