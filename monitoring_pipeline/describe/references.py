@@ -99,8 +99,9 @@ class Reference:
 
     @property
     def specs(self) -> dict[str, Column]:
-        """Columns by name, as `Profile.of` takes them."""
-        return {name: entry.column for name, entry in self.columns.items()}
+        """Columns of the serving log by name, as `Profile.of` takes them; the label is not one of them."""
+        served = (entry.column for entry in self.columns.values() if entry.column.role is not ColumnRole.LABEL)
+        return {column.name: column for column in served}
 
     def to_json(self) -> dict[str, Any]:
         """Return the document stored with the model version, its digest included."""
@@ -174,13 +175,16 @@ def build_reference(
     """Describe the reference rows of a model version, trained on data up to `trained_until`.
 
     `time` names the column that orders the rows; with it, blocks of each of the `windows` calibrate the thresholds.
-    `label` names the outcome (0 or 1); with it, the version's own performance becomes the baseline.
+    `label` names the outcome (0 or 1); with it, the target is described too and the version's own performance becomes
+    the baseline.
     """
     table = f"reference rows of {model} v{version}"
     needed = [spec.name for spec in specs] + [name for name in (time, label) if name is not None]
     require_columns(rows, needed, table=table)
     if rows.num_rows == 0:
         raise ReferenceError(f"{table}: no rows. Log the rows the model was validated on with log_reference.")
+    if label is not None:
+        specs = [*specs, ColumnSpec(label, ColumnRole.LABEL, ColumnKind.CATEGORICAL)]
     columns = {spec.name: Column(spec.name, spec.role, spec.kind, _bins(rows, spec)) for spec in specs}
     profile = Profile.of(rows, version, columns)
     hourly: HourlyProfiles = {}

@@ -49,7 +49,7 @@ def test_a_reference_is_kept_with_its_version_and_says_until_when_it_was_trained
     reference = deployment.monitoring.references.load(MODEL, "1")
     assert reference is not None
     assert (reference.rows, reference.trained_until) == (5 * 24 * 60, TRAINED_UNTIL)
-    assert set(reference.columns) == {*FEATURES, "score", "prediction"}
+    assert set(reference.columns) == {*FEATURES, "score", "prediction", "actual"}
     assert metadata(result, "reference_distributions")["champion"] == "1"
     assert client(deployment).get_model_version(MODEL, "1").tags["reference_digest"] == reference.digest
 

@@ -40,7 +40,7 @@ def test_ticks_are_recorded_runs_are_real_and_a_killed_decision_starts_one_retra
         records = rehearsal.instance.fetch_materializations(verdicts, limit=5).records
     assert counts["churn__hourly success"] == 1
     assert {hourly.tags[RANGE_START], hourly.tags[RANGE_END]} == {MISSED}, "the one hour that was missing"
-    assert [record.run_id for record in records] == [hourly.run_id]
+    assert hourly.run_id in {record.run_id for record in records}
     assert len(runs) == 1
     assert runs[0].tags["dagster/run_key"] == killed.episode_id
     (episode,) = deployment.monitoring.database.episodes(MODEL)
