@@ -4,7 +4,6 @@ Add a picture here when it can be drawn with characters. Keep pages and dashboar
 """
 
 import math
-import re
 from collections.abc import Sequence
 
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER
@@ -25,29 +24,6 @@ def sparkline(values: Sequence[float | None]) -> str:
         return BARS[round((value / 2 - low / 2) / span * (len(BARS) - 1))]
 
     return "".join("·" if value is None or not math.isfinite(value) else bar(value) for value in values)
-
-
-def escape(text: str) -> str:
-    """Return text from data as Markdown shows it: no markup, no table cells of its own."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"\s", " ", re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", text))
-
-
-def verdict_table(verdicts: Sequence[Verdict], *, limit: int = 20) -> str:
-    """Return verdicts as a Markdown table, worst first, with a bar of value against threshold."""
-    ranked = sorted(verdicts, key=lambda verdict: (-verdict.level.rank, -_ratio(verdict), verdict.signal.column))
-    lines = ["| | metric | column | window | value | threshold | |", "|---|---|---|---|---:|---:|---|"]
-    for verdict in ranked[:limit]:
-        signal = verdict.signal
-        value = f"{signal.value:.4g}" if signal.value is not None else str(signal.absence)
-        threshold = "" if verdict.threshold is None else f"{verdict.threshold:.4g} {verdict.threshold_origin}"
-        lines.append(
-            f"| {MARKS[verdict.level]} {verdict.level} | {signal.metric} | {escape(signal.column)} | {signal.window} "
-            f"| {value} | {threshold} | {_bar(_ratio(verdict))} |"
-        )
-    if len(ranked) > limit:
-        lines.append(f"| | and {len(ranked) - limit} more | | | | | |")
-    return "\n".join(lines)
 
 
 def verdict_rows(verdicts: Sequence[Verdict], *, limit: int) -> list[dict[str, str]]:

@@ -38,6 +38,10 @@ class ReferenceStore:
         self._copy(reference)
         return reference
 
+    def any_of(self, model: str) -> bool:
+        """Return whether the folder holds a reference of any version, without asking the registry."""
+        return any(model_folder(self._root, "references", model).glob("*.json"))
+
     def save(self, reference: Reference) -> None:
         """Store a reference with its version; the folder gets its copy last."""
         document = reference.to_json()

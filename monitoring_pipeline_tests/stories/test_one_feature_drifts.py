@@ -37,7 +37,7 @@ def test_one_feature_drifts_the_owner_is_told_once_and_it_resolves(
 
     with rehearsing(deployment.home / "dagster", deployment.home / "clock") as rehearsal:
         rehearsal.start_sensors()
-        # Whatever the order of the sensors: hours are judged by the first tick, applied by the second, told by the third.
+        # In whatever order sensors tick: hours are judged by the first, applied by the second, told of by the third.
         for first, last, shift, ticks in ((0, 4, 0.0, 1), (5, 10, 12.0, 3), (11, 17, 0.0, 3), (18, 18, 0.0, 2)):
             deployment.serve(first, last, shift=shift)
             rehearsal.set_clock(hour(last + 1) + GRACE)

@@ -354,7 +354,8 @@ def test_two_monitors_of_one_deployment_do_not_see_each_others_data(deployment: 
     deployment.serve(0, 4, shift=15.0)
     deployment.set_clock(hour(5) + GRACE)
     deployment.process(0, 4)
-    assert requested_hours(deployment.tick("returns__missed_hours")) == [(key(0), key(4))]
+    no_reference = "no version of customer returns has a reference: materialise it first"
+    assert deployment.tick("returns__missed_hours").skip_message == no_reference
     untouched = deployment.files()
     deployment.process(0, 4, model="returns")
     assert deployment.files() == untouched
