@@ -34,7 +34,8 @@ demo: $(STAMP) ## train, serve, watch and retrain a model on 18 days of real fli
 ui: $(STAMP) ## open what the demo did in the Dagster UI at localhost:3000 (PORT=... for another port)
 	@test -d $(DEMO)/dagster || { echo "make ui: there is no $(DEMO)/dagster yet. Run make demo first."; exit 1; }
 	@echo "Dagster UI: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@MONITORING_HOME=$(DEMO) MONITORING_CLOCK=$(DEMO)/clock DAGSTER_HOME=$(DEMO)/dagster exec $(SIGNALS) $(BIN)/dg dev -h 127.0.0.1 -p $(PORT)
+	@MONITORING_HOME=$(DEMO) MONITORING_CLOCK=$(DEMO)/clock DAGSTER_HOME=$(DEMO)/dagster VIRTUAL_ENV=$(CURDIR)/.venv \
+		exec $(SIGNALS) $(BIN)/dg dev -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## run the tests (TESTS=path for some of them); those without their server binary skip and name it
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
