@@ -55,6 +55,7 @@ def run_demo(home: Path, *, step: timedelta = timedelta(hours=12)) -> dict[str, 
 
     with timed(seconds, "training", "training on January and February, registering the champion"):
         from examples.flight_delays.train import train_first_version
+        from monitoring_pipeline.capture.windows import window_name
         from monitoring_pipeline.settings.load import load_monitor
         from monitoring_pipeline.workflow.rehearsal import rehearsing
         from monitoring_pipeline.workflow.resources import Monitoring
@@ -70,7 +71,7 @@ def run_demo(home: Path, *, step: timedelta = timedelta(hours=12)) -> dict[str, 
             rehearsal.set_clock(WATCHED_FROM + AFTER_THE_HOUR)
             rehearsal.start_sensors()
             rehearsal.tick(2)
-        with timed(seconds, "replay", f"{WATCHED_FROM:%d %B} to {WATCHED_UNTIL:%d %B}, {step} at a time"):
+        with timed(seconds, "replay", f"{WATCHED_FROM:%d %B} to {WATCHED_UNTIL:%d %B}, {window_name(step)} at a time"):
             moment = WATCHED_FROM
             while moment < WATCHED_UNTIL:
                 following = min(moment + step, WATCHED_UNTIL)

@@ -1,6 +1,6 @@
 """A rehearsal: the sensors of the code location, driven over past hours on a real Dagster instance.
 
-A clock in a file says what time it is. Each step runs the sensor daemon's own iteration, so ticks, cursors and run
+A clock in a file says what time it is. Each step evaluates the sensors as the sensor daemon does, so ticks, cursors and run
 keys are recorded as they always are, and the runs they request execute in this process: a day of hours takes seconds
 where a process per run would take minutes. Add ways of driving an instance here. Keep what is being rehearsed out.
 """
@@ -21,7 +21,10 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._daemon.sensor import _process_tick_generator
+
+LOOP = ("model_registry", "late_labels", "missed_hours", "retraining", "verdict_alerts", "outbox")
+"""Sensors in the order in which one causes work for the next, by the ends of their names."""
 
 SHORTEST_INTERVAL_S = 1
 """Sensors of the code location must have this interval; the daemon passes over one that ticked more recently."""
@@ -53,6 +56,9 @@ schedule_storage:
 """The instance that is left behind for the UI."""
 
 IN_PROCESS = """\
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
 run_coordinator:
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator
@@ -60,7 +66,7 @@ run_launcher:
   module: dagster._core.launcher.sync_in_memory_run_launcher
   class: SyncInMemoryRunLauncher
 """
-"""What a rehearsal adds: runs execute where they are requested."""
+"""What a rehearsal adds: runs execute where they are requested, and what they print goes to the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,20 @@ class Rehearsal:
     def tick(self, times: int = 1) -> None:
         """Evaluate every running sensor, and execute what it requests before returning.
 
-        Sensors are evaluated in the order of their names: late labels, missed hours, registry, retraining, alerts,
-        outbox. That is the order of the loop; what one of them causes for an earlier one needs another of `times`.
+        Sensors are evaluated in the order of the loop, where the daemon shuffles them, so that a rehearsal always goes
+        the same way. What one of them causes for an earlier one needs another of `times`.
         """
+        retention = self.instance.get_tick_retention_settings(InstigatorType.SENSOR)
         for _ in range(times):
             time.sleep(SHORTEST_INTERVAL_S)
-            for error in execute_sensor_iteration(self.workspace, self.logger, None, None):
-                if error is not None:
-                    raise RuntimeError(f"a sensor failed: {error}")
+            for sensor in sorted(self._repository().get_sensors(), key=_place_in_the_loop):
+                state = self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id)
+                if state is None:
+                    continue
+                tick = _process_tick_generator(self.workspace, self.logger, sensor, state, None, retention, None)
+                for error in tick:
+                    if error is not None:
+                        raise RuntimeError(f"sensor {sensor.name} failed: {error}")
 
     def run_counts(self) -> dict[str, int]:
         """Return how many runs the instance has seen, by job and status."""
@@ -111,6 +123,11 @@ class Rehearsal:
     def _repository(self) -> Any:  # an internal type of Dagster
         location = self.workspace.create_request_context().get_code_location(LOCATION)
         return next(iter(location.get_repositories().values()))
+
+
+def _place_in_the_loop(sensor: Any) -> tuple[int, str]:
+    name = str(sensor.name)
+    return next((place for place, part in enumerate(LOOP) if name.endswith(part)), len(LOOP)), name
 
 
 @contextmanager

@@ -17,24 +17,28 @@ import sqlalchemy as sa
 from ruamel.yaml import YAML
 
 from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline.stores.parquet import ParquetPredictionLog
+from monitoring_pipeline.stores.reference_store import ReferenceStore
 from monitoring_pipeline_tests.binaries import require
 from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
 from monitoring_pipeline_tests.postgres import running_postgres
 from monitoring_pipeline_tests.processes import free_port, graphql, listens, running, wait_until
-from monitoring_pipeline_tests.traffic import LOG, MODEL, START, hour, log_rows
+from monitoring_pipeline_tests.traffic import LOG, MODEL, START, hour, log_rows, reference
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("production")]
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
 HOURS = 3
+ROWS = 40
 ASSETS = {"serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts"}
 MONITOR = {
     "model": MODEL,
     "start": START.isoformat(),
     "features": {"numeric": ["tenure"], "categorical": ["plan"]},
     "windows": ["1h"],
+    "drift": {"min_rows": 30},
 }
 REPOSITORY = {"repositoryLocationName": "monitoring_pipeline", "repositoryName": "__repository__"}
 SENSOR = REPOSITORY | {"sensorName": f"{MODEL}__missed_hours"}
@@ -153,8 +157,23 @@ def lay_out(stack: Stack) -> None:
     engine.dispose()
     (home / "monitors" / f"{MODEL}.yaml").write_text(json.dumps(MONITOR))
     (home / "clock").write_text((hour(HOURS) + timedelta(minutes=20)).isoformat())
-    log = ParquetPredictionLog(home / "monitoring" / "data", LOG)
-    log.append(MODEL, log_rows(40 * HOURS, seed=1, hours=HOURS))
+    data = home / "monitoring" / "data"
+    traffic = log_rows(ROWS * HOURS, seed=1, hours=HOURS, model_version=["1"] * (ROWS * HOURS))
+    ParquetPredictionLog(data, LOG).append(MODEL, traffic)
+    register_version(stack.env["MLFLOW_TRACKING_URI"], artifacts=home / "artifacts")
+    registry = MlflowRegistry(stack.env["MLFLOW_TRACKING_URI"])
+    ReferenceStore(data, registry).save(reference(log_rows(1000, seed=2), version="1"))
+
+
+def register_version(uri: str, *, artifacts: Path) -> None:
+    """Register a version of a model that nobody loads here."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri, uri)
+    run = client.create_run(client.create_experiment(MODEL, artifact_location=artifacts.as_uri()))
+    client.create_registered_model(MODEL)
+    client.create_model_version(MODEL, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id)
+    client.set_terminated(run.info.run_id)
 
 
 def rows(stack: Stack, database: str, statement: str) -> list[tuple[Any, ...]]:
@@ -195,7 +214,11 @@ def test_what_was_materialised_is_in_postgresql_and_on_disk(stack: Stack, hourly
         "WHERE dagster_event_type = 'ASSET_MATERIALIZATION' GROUP BY asset_key",
     )
     assert {json.loads(key)[1]: count for key, count in stored} == dict.fromkeys(ASSETS, HOURS)
-    assert HourlyStore(stack.home / "monitoring" / "data").hours("verdicts", MODEL) == [hour(n) for n in range(HOURS)]
+    store = HourlyStore(stack.home / "monitoring" / "data")
+    assert store.hours("verdicts", MODEL) == [hour(number) for number in range(HOURS)]
+    measured = store.read_signals("drift", MODEL, START, hour(HOURS))
+    known = [{signal.column for signal in signals if signal.value is not None} for signals in measured.values()]
+    assert known == [{"tenure", "plan", "score", "prediction"}] * HOURS
 
 
 def test_a_tick_that_finds_nothing_more_to_do_says_so(stack: Stack, hourly_run: dict[str, Any]) -> None:
