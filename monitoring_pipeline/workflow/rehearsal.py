@@ -1,8 +1,9 @@
 """A rehearsal: the sensors of the code location, driven over past hours on a real Dagster instance.
 
-A clock in a file says what time it is. Each step evaluates the sensors as the sensor daemon does, so ticks, cursors and run
-keys are recorded as they always are, and the runs they request execute in this process: a day of hours takes seconds
-where a process per run would take minutes. Add ways of driving an instance here. Keep what is being rehearsed out.
+A clock in a file says what time it is. Each step evaluates the sensors as the sensor daemon does, so ticks, cursors
+and run keys are recorded as they always are, and the runs they request execute in this process: a day of hours takes
+seconds where a process per run would take minutes. Add ways of driving an instance here. Keep what is being rehearsed
+out.
 """
 
 import logging
