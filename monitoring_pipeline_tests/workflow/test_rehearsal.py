@@ -52,7 +52,7 @@ def test_a_sensor_that_fails_is_not_passed_over(deployment: Deployment, monkeypa
     with rehearsing(deployment.home / "dagster", deployment.home / "clock") as rehearsal:
         rehearsal.start_sensors()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{deployment.home / 'no such folder' / 'mlflow.db'}")
-        with pytest.raises(RuntimeError, match="a sensor failed"):
+        with pytest.raises(RuntimeError, match="sensor churn__model_registry failed"):
             rehearsal.tick()
 
 
