@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -319,8 +319,3 @@ def json_row(row: dict[str, Any]) -> dict[str, Any]:
 def _times_of(row: dict[str, Any]) -> dict[str, Any]:
     times = {name: datetime.fromisoformat(row[name]) for name in ("window_start", "window_end")}
     return row | times
-
-
-def trailing_start(hours: Sequence[datetime], reach: timedelta) -> datetime:
-    """Return the start of the longest window that ends with the first of `hours`."""
-    return min(hours) + HOUR - reach

@@ -5,14 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.evaluate.signals import Absence
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
-from monitoring_pipeline.stores.hourly import HourlyStore, signals_table, trailing_start, verdicts_table
+from monitoring_pipeline.stores.hourly import HourlyStore, signals_table, verdicts_table
 from monitoring_pipeline_tests.traffic import MODEL, SPECS, VERSION, hour, log_rows, reference
 from monitoring_pipeline_tests.verdicts import signal
 
@@ -139,7 +138,3 @@ def test_tables_of_signals_and_verdicts_have_one_row_each_and_the_window_by_name
     assert signals_table(SIGNALS)["window"].to_pylist() == ["24h", "24h", "24h", "7d"]
     assert verdicts_table(VERDICTS)["level"].to_pylist() == [level.value for level in Level]
     assert signals_table([]).num_rows == 0
-
-
-def test_the_longest_window_starts_before_the_first_of_the_hours() -> None:
-    assert trailing_start([hour(9), hour(5)], 24 * HOUR) == hour(-18)
