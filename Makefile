@@ -10,15 +10,18 @@ DEMO := $(CURDIR)/.monitoring/demo
 # A process started in the background by a script ignores INT and TERM, and Dagster hands that on to its children.
 SIGNALS := $(shell env --default-signal=INT,TERM true 2>/dev/null && echo env --default-signal=INT,TERM)
 
+# The other files of benchmarks/ make the rows, or measure something else than time.
+SPEED := $(filter-out benchmarks/workload.py benchmarks/calibration.py, $(sort $(wildcard benchmarks/*.py)))
+
 # Nothing here reports home.
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui test lint check fix bench lock clean
+.PHONY: help install demo ui test lint check fix docs bench bench-calibration lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv and install the package with everything it is developed with
 
@@ -55,8 +58,14 @@ fix: $(STAMP) ## mend and format what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure every claim about speed; one table per file of benchmarks/
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+docs: $(STAMP) ## write docs/statistics again from the docstrings
+	$(BIN)/python docs/build_statistics.py
+
+bench: $(STAMP) ## measure every claim about speed; one table per claim
+	@for file in $(SPEED); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-calibration: $(STAMP) ## measure how often every rule alarms without a change, and how often with one
+	$(BIN)/python benchmarks/calibration.py
 
 lock: ## resolve the dependencies again into constraints.txt; needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --no-header --no-annotate -o constraints.txt

@@ -3,7 +3,8 @@
     demo           the whole loop on real flights
     check-config   every mistake in the monitors' YAML files, or what they amount to
     migrate        bring the state database up to date
-    compare        drift of two Parquet files
+    describe       a Parquet file as a reference that others are compared with
+    compare        drift of a Parquet file from another, or from such a reference
     evaluate       every hour's signals, verdicts and rules from Parquet files
 
 Add a command here when a person wants it without Dagster; keep what it does out, in the stage it belongs to. A command
@@ -15,11 +16,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +29,8 @@ from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, 
 
 if TYPE_CHECKING:
     from monitoring_pipeline.describe.columns import ColumnKind
+    from monitoring_pipeline.judge.comparison import Comparison, ComparisonPolicy
+    from monitoring_pipeline.judge.other_tools import ToolNumber
     from monitoring_pipeline.settings.deployment import Deployment
     from monitoring_pipeline.settings.monitor import Monitor
     from monitoring_pipeline.workflow.offline import Evaluation
@@ -46,6 +50,13 @@ WRONG = 2
 
 FILE_WIDTH = 160
 """Columns of a table that is not printed to a terminal."""
+
+
+class Tool(StrEnum):
+    """Tools whose numbers `compare` can show beside ours."""
+
+    EVIDENTLY = "evidently"
+    NANNYML = "nannyml"
 
 
 class Format(StrEnum):
@@ -155,14 +166,57 @@ def migrate() -> None:
 
 
 @app.command()
+def describe(
+    rows: Annotated[Path, typer.Argument(help="Parquet file of how it should be.", metavar="ROWS")],
+    output: Annotated[Path, typer.Option(help="JSON file for the reference.")],
+    kinds: Annotated[str, typer.Option(help="Kinds the types do not tell: zip=categorical,code=numeric.")] = "",
+    time: Annotated[str, typer.Option(help="Column of time; with it the rows calibrate thresholds.")] = "",
+    windows: Annotated[str, typer.Option(help="Lengths of what will be compared, calibrated with --time.")] = "24h,7d",
+    bins: Annotated[int, typer.Option(min=2, max=100, help="Bins of the population stability index.")] = 10,
+) -> None:
+    """Describe a table once, so that others can be compared with it without its rows."""
+    from monitoring_pipeline.capture.windows import window_length
+    from monitoring_pipeline.describe.references import ReferencePlan
+    from monitoring_pipeline.judge.stored_comparison import describe_table
+    from monitoring_pipeline.stores.files import publish, read_parquet
+
+    with plain_errors():
+        try:
+            lengths = [window_length(name.strip()) for name in windows.split(",")] if time else []
+        except ValueError as error:
+            raise TableError(f"--windows: {error}.") from error
+        found, left_out = describe_table(
+            read_parquet(rows, encoded=True),
+            computed_at=datetime.now(UTC),  # noqa: TID251 - dates the reference
+            kinds=_kinds(kinds),
+            time=time or None,
+            plan=ReferencePlan(windows=lengths),
+            bins=bins,
+        )
+        try:
+            publish(output, json.dumps(found.to_json()).encode())
+        except OSError as error:
+            raise StoreError(f"{output}: cannot be written ({error.strerror}). Name another file.") from error
+    typer.echo(f"{len(found.columns)} columns of {found.rows:,} rows described: {output}")
+    for name, why in left_out.items():
+        typer.echo(f"left out: {name!r}, {why}", err=True)
+
+
+@app.command()
 def compare(
-    reference: Annotated[Path, typer.Argument(help="Parquet file of how it should be.", metavar="REFERENCE")],
+    reference: Annotated[
+        Path, typer.Argument(help="How it should be: Parquet, or JSON from `describe`.", metavar="REFERENCE")
+    ],
     current: Annotated[Path, typer.Argument(help="Parquet file of how it is.", metavar="CURRENT")],
     columns: Annotated[str, typer.Option(help="Columns to compare, a,b,c; all if none is named.")] = "",
     kinds: Annotated[str, typer.Option(help="Kinds the types do not tell: zip=categorical,code=numeric.")] = "",
     time: Annotated[str, typer.Option(help="Column of time; with it the reference calibrates thresholds.")] = "",
     min_rows: Annotated[int, typer.Option(min=1, help="Rows both tables need.")] = 1000,
     bins: Annotated[int, typer.Option(min=2, max=100, help="Bins of the population stability index.")] = 10,
+    alpha: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="How often a comparison may name a drift that is none.")
+    ] = 0.05,
+    compat: Annotated[Tool | None, typer.Option(help="Also give this tool's numbers for the same rows.")] = None,
     format_: Annotated[Format, typer.Option("--format", help="For a person or for a program.")] = Format.TABLE,
     fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when a column is this bad.")] = None,
 ) -> None:
@@ -172,27 +226,34 @@ def compare(
     from monitoring_pipeline.notify.incidents import json_ready
     from monitoring_pipeline.stores.files import read_parquet
 
+    policy, names = ComparisonPolicy(min_rows, bins, alpha), [name.strip() for name in columns.split(",")]
+    asked: dict[str, Any] = {"columns": names if columns else None, "time": time or None}
+    numbers: list[ToolNumber] = []
     with plain_errors():
-        comparison = compare_tables(
-            read_parquet(reference),
-            read_parquet(current),
-            ComparisonPolicy(min_rows, bins),
-            columns=[name.strip() for name in columns.split(",")] if columns else None,
-            kinds=_kinds(kinds),
-            time=time or None,
-        )
+        if reference.suffix == ".json":
+            comparison = _compare_stored(reference, current, policy, kinds=kinds, compat=compat, **asked)
+        else:
+            tables = read_parquet(reference, encoded=True), read_parquet(current, encoded=True)
+            comparison = compare_tables(*tables, policy, kinds=_kinds(kinds), **asked)
+            if compat is not None:
+                from monitoring_pipeline.judge.other_tools import tool_numbers
+
+                numbers = list(tool_numbers(*tables, comparison.columns, tool=compat.value))
     if format_ is Format.JSON:
-        typer.echo(json.dumps(json_ready(comparison.to_json()), indent=2, allow_nan=False))
+        other = {compat.value: [asdict(number) for number in numbers]} if compat is not None else {}
+        typer.echo(json.dumps(json_ready(comparison.to_json() | other), indent=2, allow_nan=False))
     else:
         from rich.console import Console
 
-        from monitoring_pipeline.publish.comparison_table import comparison_table, printable
+        from monitoring_pipeline.publish.comparison_table import comparison_table, printable, tool_table
 
         console = Console()
         console.width = console.width if console.is_terminal else FILE_WIDTH
         for sentence in filter(None, (comparison.conclusion(), comparison.note)):
             console.print(printable(sentence), markup=False, highlight=False)
         console.print(comparison_table(comparison))
+        if compat is not None:
+            console.print(tool_table(compat.value, numbers))
     if fail_on is None:
         return
     unknown = sum(entry.verdict is Level.UNKNOWN for entry in comparison.columns)
@@ -200,6 +261,29 @@ def compare(
         raise typer.Exit(REACHED)
     if unknown:
         typer.echo(f"--fail-on {fail_on}: {unknown} of {len(comparison.columns)} columns are not known", err=True)
+
+
+def _compare_stored(
+    reference: Path,
+    current: Path,
+    policy: "ComparisonPolicy",
+    *,
+    kinds: str,
+    compat: Tool | None,
+    **asked: Any,
+) -> "Comparison":
+    """Return the comparison with a reference that `describe` stored."""
+    from monitoring_pipeline.describe.references import Reference
+    from monitoring_pipeline.judge.stored_comparison import compare_file
+    from monitoring_pipeline.stores.files import parquet_errors, read_json
+
+    if kinds or compat is not None:
+        raise TableError(
+            f"{reference}: a stored reference has its kinds, and no rows for another tool's numbers. "
+            "Give --kinds to describe, and compare two Parquet files for --compat."
+        )
+    with parquet_errors(current):
+        return compare_file(Reference.from_json(read_json(reference)), current, policy, **asked)
 
 
 def _kinds(text: str) -> "dict[str, ColumnKind]":

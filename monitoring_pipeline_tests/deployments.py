@@ -318,6 +318,7 @@ class Deployment:
         stages.measure_drift(hours)
         stages.measure_performance(hours)
         stages.judge(hours)
+        stages.diagnose(hours)
 
     def tick(self, name: str) -> Any:
         """Evaluate a sensor once as its daemon does, and keep its cursor; returns what it asked for."""
@@ -347,7 +348,7 @@ class Deployment:
 
     def files(self, *kinds: str, model: str = MODEL) -> dict[str, bytes]:
         """Return the hourly files of some kinds, or of all of them, by kind and hour."""
-        names = kinds or ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "rules")
+        names = kinds or ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "diagnoses", "rules")
         return {
             f"{kind}/{path.stem}": path.read_bytes()
             for kind in names

@@ -13,9 +13,9 @@ import pyarrow as pa
 from monitoring_pipeline.capture.predictions import LogColumns, prepare_predictions
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import Column, ColumnKind, ColumnRole, categorical_bins, numeric_bins
-from monitoring_pipeline.describe.hours import profile_hours, profiles_of_version
+from monitoring_pipeline.describe.hours import profile_hours
 from monitoring_pipeline.describe.kernel import category_counts, numeric_values
-from monitoring_pipeline.describe.references import ColumnSpec, Reference, build_reference
+from monitoring_pipeline.describe.references import ColumnSpec, Reference, ReferencePlan, build_reference
 from monitoring_pipeline.evaluate.drift import DriftPolicy, drift_signals
 from monitoring_pipeline.evaluate.signals import Signal
 
@@ -60,8 +60,13 @@ def log_rows(rows: int, *, seed: int, at: int = 0, hours: int = 1, **columns: An
     return pa.table(usual | columns)
 
 
-def reference(rows: pa.Table, specs: Sequence[ColumnSpec] = SPECS, **more: Any) -> Reference:
-    return build_reference(rows, specs, **{"model": MODEL, "version": VERSION, "computed_at": COMPUTED, **more})
+def reference(
+    rows: pa.Table, specs: Sequence[ColumnSpec] = SPECS, *, windows: Sequence[timedelta] = (), **more: Any
+) -> Reference:
+    """Return the reference of rows; `windows` are those whose thresholds it calibrates."""
+    usual: dict[str, Any] = {"model": MODEL, "version": VERSION, "computed_at": COMPUTED}
+    usual["plan"] = ReferencePlan(windows)
+    return build_reference(rows, specs, **(usual | more))
 
 
 def drift(
@@ -72,14 +77,19 @@ def drift(
     windows: Sequence[int] = (1,),
     min_rows: int = 1,
     described: Sequence[datetime] | None = None,
+    **asked: Any,
 ) -> list[Signal]:
-    """Return drift signals of the rows at `hours`, through preparation, profiles (of `described`) and distances."""
+    """Return drift signals of the rows at `hours`, through preparation, profiles (of `described`) and distances.
+
+    `asked` is what else the policy says: metrics, baselines, last predictions.
+    """
     prepared = prepare_predictions(rows, LOG)
     profiles = profile_hours(prepared, {VERSION: against}, hours if described is None else described, LOG)
-    policy = DriftPolicy(tuple(length * HOUR for length in windows), min_rows)
-    return drift_signals(against, profiles_of_version(profiles, against), hours, policy)
+    policy = DriftPolicy(tuple(length * HOUR for length in windows), min_rows, **asked)
+    return drift_signals(against, profiles, hours, policy)
 
 
-def by_metric(signals: Sequence[Signal], column: str = "") -> Mapping[str, Signal]:
-    """Return the signals of one column by metric; the last one, where several windows have it."""
-    return {signal.metric: signal for signal in signals if not column or signal.column == column}
+def by_metric(signals: Sequence[Signal], column: str = "", *, segment: str = "") -> Mapping[str, Signal]:
+    """Return the signals of one column by metric, of all rows or of a segment; of several windows, the last one."""
+    chosen = [signal for signal in signals if signal.segment == segment and column in ("", signal.column)]
+    return {signal.metric: signal for signal in chosen}

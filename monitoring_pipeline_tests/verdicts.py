@@ -1,11 +1,17 @@
-"""Signals and verdicts for tests of judge: only what a test is about has to be said."""
+"""Signals, verdicts and references for tests of judge: only what a test is about has to be said."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from monitoring_pipeline.capture.windows import HOUR, window_length
+from monitoring_pipeline.describe.blocks import BlockDistances
+from monitoring_pipeline.describe.profiles import ColumnProfile
+from monitoring_pipeline.describe.references import ColumnReference, Reference
 from monitoring_pipeline.evaluate.signals import Absence, Signal
 from monitoring_pipeline.judge.verdicts import Level, Verdict
+from monitoring_pipeline.stats.block_limits import block_moments
+from monitoring_pipeline_tests.traffic import column
 
 MORNING = datetime(2013, 4, 22, 8, tzinfo=UTC)
 
@@ -24,3 +30,21 @@ def verdict(level: Level, metric: str = "drift.psi", *, threshold: float | None 
     """Return a verdict of `level` on a signal with a value that could have made it."""
     values = {Level.OK: 0.05, Level.WARNING: 0.2, Level.CRITICAL: 0.5, Level.UNKNOWN: None}
     return Verdict(signal(metric, **{"value": values[level], **more}), level, threshold, "textbook", "made for a test")
+
+
+def blocks(distances: Sequence[float]) -> BlockDistances:
+    """Return what is known of blocks side by side that lay so far from the rest of their reference."""
+    mean, variance = block_moments(distances)
+    return BlockDistances(float(len(distances)), float(mean), float(variance), max(distances))
+
+
+def reference_of(
+    columns: Mapping[str, Sequence[float]], *, metric: str = "psi", window: str = "24h", **more: Any
+) -> Reference:
+    """Return a reference with the block distances of each column; a column without any is not calibrated."""
+    entries = {}
+    for name, distances in columns.items():
+        spec = column(name, [1.0, 2.0, 3.0])
+        calibration = {metric: {window: blocks(distances)}} if distances else {}
+        entries[name] = ColumnReference(spec, ColumnProfile.empty(spec.bins), {}, calibration)
+    return Reference("churn", "1", MORNING, 0, entries, None, **more)

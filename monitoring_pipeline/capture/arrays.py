@@ -30,6 +30,11 @@ def row_numbers(numbers: IntArray) -> pa.Array:
     )
 
 
+def float_scalar(value: float) -> pa.DoubleScalar:
+    """Return a number as arithmetic on columns wants it; Arrow loads pandas to look at a Python float."""
+    return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([value]))])[0]
+
+
 def _values(column: pa.ChunkedArray, type_: pa.DataType, dtype: np.dtype) -> np.ndarray:
     if column.type != type_ or column.null_count:
         raise ValueError(f"a column of {type_} without nulls is needed, not {column.type} with {column.null_count}")

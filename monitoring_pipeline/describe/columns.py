@@ -3,8 +3,12 @@
 Add a kind of column here, with its bins. Keep counting out: it belongs in `kernel`.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -27,8 +31,26 @@ KNOWN_CATEGORIES = 10_000
 """Names remembered to tell a rare category from a new one; beyond it, new names count as rare."""
 
 
+class DatetimePart(StrEnum):
+    """What a date and time is described by: its date always moves.
+
+    Hours of the day and days of the week go round: KS and Wasserstein cut them at midnight and at the end of Sunday,
+    PSI and JS do not mind. The age is the time of the row less the value, in days.
+    """
+
+    HOUR_OF_DAY = "hour_of_day"
+    DAY_OF_WEEK = "day_of_week"
+    AGE_DAYS = "age_days"
+
+
+def datetime_parts(name: str, *, aged: bool) -> tuple[tuple[str, DatetimePart], ...]:
+    """Return the columns that describe a date and time, by name; no age where rows have no time of their own."""
+    parts = [part for part in DatetimePart if aged or part is not DatetimePart.AGE_DAYS]
+    return tuple((f"{name}.{part}", part) for part in parts)
+
+
 class ColumnKind(StrEnum):
-    """How a column is read. A datetime is described by its hour of the day, since its date always moves."""
+    """How a column is read. A datetime is described by its parts."""
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
@@ -113,7 +135,7 @@ class CategoricalBins:
     """One bin per counted category, most frequent first, then one for all other known ones.
 
     `groups` maps bins to coarse bins as in `NumericBins`; unseen categories have a count of their own.
-    `complete` says that `categories` and `others` name everything the reference had.
+    `complete` says that `categories` and `others` name everything the reference had. `singletons` of them came once.
     """
 
     categories: tuple[str, ...]
@@ -121,6 +143,7 @@ class CategoricalBins:
     complete: bool
     groups: IntArray
     group_count: int
+    singletons: int = 0
 
     @property
     def size(self) -> int:
@@ -142,6 +165,7 @@ class CategoricalBins:
             "complete": self.complete,
             "groups": self.groups.tolist(),
             "group_count": self.group_count,
+            "singletons": self.singletons,
         }
 
     @classmethod
@@ -152,6 +176,7 @@ class CategoricalBins:
             complete=bool(document["complete"]),
             groups=np.asarray(document["groups"], dtype=np.int64),
             group_count=int(document["group_count"]),
+            singletons=int(document["singletons"]),
         )
 
 
@@ -160,12 +185,22 @@ Bins = NumericBins | CategoricalBins
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the log: what it is called, what it is for, how it is read, and its bins."""
+    """One column: what it is called, what it is for, how it is read, and its bins.
+
+    `source` is the column of the log it is read from, its own name unless it is a `part` of a date and time.
+    """
 
     name: str
     role: ColumnRole
     kind: ColumnKind
     bins: Bins
+    source: str = ""
+    part: DatetimePart | None = None
+
+    @property
+    def read_from(self) -> str:
+        """The column of the log it is read from."""
+        return self.source or self.name
 
     @property
     def is_ordered(self) -> bool:
@@ -173,7 +208,14 @@ class Column:
         return isinstance(self.bins, NumericBins)
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "role": self.role.value, "kind": self.kind.value, "bins": self.bins.to_json()}
+        return {
+            "name": self.name,
+            "role": self.role.value,
+            "kind": self.kind.value,
+            "bins": self.bins.to_json(),
+            "source": self.source,
+            "part": self.part.value if self.part else None,
+        }
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Column":
@@ -183,7 +225,18 @@ class Column:
             bins = NumericBins.from_json(document["bins"])
         else:
             bins = CategoricalBins.from_json(document["bins"])
-        return cls(document["name"], ColumnRole(document["role"]), kind, bins)
+        part = DatetimePart(document["part"]) if document["part"] else None
+        return cls(document["name"], ColumnRole(document["role"]), kind, bins, document["source"], part)
+
+
+def bins_digest(columns: Mapping[str, Column]) -> str:
+    """Return a short name of the bins of some columns: profiles add up only where it is the same."""
+    return sha256("".join(_column_digest(columns[name]) for name in sorted(columns)).encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=2_000)  # every entry keeps its column alive, which may know 10,000 names
+def _column_digest(column: Column) -> str:
+    return sha256(json.dumps(column.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 def numeric_bins(values: FloatArray, *, groups: int) -> NumericBins:
@@ -225,4 +278,5 @@ def categorical_bins(counts: dict[str, int], *, groups: int) -> CategoricalBins:
     alone = len(ranked) if len(ranked) <= max(EXACT_VALUES, groups) else groups - 1
     place = np.minimum(np.arange(len(categories) + 1), alone).astype(np.int64)
     group_count = alone + (1 if len(ranked) > alone else 0)
-    return CategoricalBins(categories, others, len(ranked) <= KNOWN_CATEGORIES, place, group_count)
+    singletons = sum(count == 1 for count in counts.values())
+    return CategoricalBins(categories, others, len(ranked) <= KNOWN_CATEGORIES, place, group_count, singletons)

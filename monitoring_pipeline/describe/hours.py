@@ -13,24 +13,29 @@ from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import HourlyProfiles, Profile, rows_by_hour, rows_by_version
 from monitoring_pipeline.describe.references import Reference
+from monitoring_pipeline.describe.segments import split_all
 
 
 def profile_hours(
     rows: pa.Table, references: Mapping[str, Reference], hours: Sequence[datetime], columns: LogColumns
 ) -> dict[datetime, list[Profile]]:
-    """Return the profiles of every hour, one per version that served in it; an hour without rows has none.
+    """Return the profiles of every hour, one per version that served in it and one per segment of its rows.
 
-    `rows` must be prepared (`capture.predictions.prepare_predictions`). A version without a reference has no bins:
-    its rows are counted, its columns are not described.
+    An hour without rows has none. `rows` must be prepared (`capture.predictions.prepare_predictions`). A version
+    without a reference has no bins: its rows are counted, its columns are not described.
     """
     parts = rows_by_hour(rows, time=columns.predicted_at)
-    described = {}
+    described: dict[datetime, list[Profile]] = {}
     for hour in hours:
         versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
-        described[hour] = [
-            Profile.of(part, version, references[version].specs if version in references else {})
-            for version, part in versions.items()
-        ]
+        described[hour] = []
+        for version, part in versions.items():
+            reference = references.get(version)
+            specs = reference.specs if reference else {}
+            cuts = [("", part), *(split_all(part, reference.segmentations) if reference else ())]
+            described[hour] += (
+                Profile.of(rows, version, specs, segment, time=columns.predicted_at) for segment, rows in cuts
+            )
     return described
 
 
@@ -49,17 +54,20 @@ def outcome_hours(
     return described
 
 
-def profiles_of_version(profiles: Mapping[datetime, Sequence[Profile]], reference: Reference) -> HourlyProfiles:
-    """Return one version's profile of every described hour, empty where it did not serve.
+def profiles_of_version(
+    profiles: Mapping[datetime, Sequence[Profile]], reference: Reference, *, segment: str = ""
+) -> HourlyProfiles:
+    """Return one version's profile of every described hour, or of one segment; empty where it did not serve.
 
-    An hour it served before it had a reference is left out: its rows were counted, but not described.
+    An hour it served before it had a reference, or in the bins of an earlier one, is left out: its rows were counted,
+    but cannot be compared.
     """
-    empty = Profile.empty(reference.version, reference.specs)
+    empty = Profile.empty(reference.version, reference.specs, segment)
     described = {}
     for hour, entries in profiles.items():
-        own = next((profile for profile in entries if profile.version == reference.version), empty)
-        if own.columns:
-            described[hour] = own
+        of_version = [profile for profile in entries if profile.version == reference.version]
+        if all(profile.bins == empty.bins for profile in of_version):
+            described[hour] = next((profile for profile in of_version if profile.segment == segment), empty)
     return described
 
 

@@ -3,21 +3,40 @@
 Add a faster way of counting here. Keep statistics out: they belong in stats and evaluate.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, reduce
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from monitoring_pipeline.capture.arrays import float_values, int_values
+from monitoring_pipeline.capture.arrays import float_scalar, float_values, row_numbers
 from monitoring_pipeline.capture.predictions import TIME_TYPE, as_utc, floats_as_text
-from monitoring_pipeline.describe.columns import CategoricalBins, ColumnKind, FloatArray, IntArray, NumericBins
+from monitoring_pipeline.describe.columns import (
+    KNOWN_CATEGORIES,
+    AnyArray,
+    CategoricalBins,
+    ColumnKind,
+    DatetimePart,
+    FloatArray,
+    IntArray,
+    NumericBins,
+)
 from monitoring_pipeline.errors import TableError
+from monitoring_pipeline.stats.cardinality import DistinctCount
 
 LARGEST = 1e140
 """Numbers further from zero are taken for infinite: their squares could not be added up."""
+
+TEXTS = 65_536
+"""Names that are Python objects at the same time."""
+
+SINGLE = 2**24
+"""Single precision holds every whole number up to this one."""
+
+ENDS = np.array([-LARGEST, np.nextafter(LARGEST, np.inf), np.nan])
+"""Where the usable ones of sorted numbers start, where they end, and where NaN starts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,14 +48,52 @@ class NumericValues:
     invalid: int  # infinite, or not a number in a column of numbers
 
 
+def column_values(rows: pa.Table, source: str, part: DatetimePart | None, time: str | None) -> pa.ChunkedArray:
+    """Return the values of a column of the log, or one part of a date and time; null in every row if it is missing.
+
+    `time` names the rows' own time, which ages are counted from. A part is a float; what is no time is infinite.
+    """
+    if source not in rows.column_names:
+        return pa.chunked_array([pa.nulls(rows.num_rows)])
+    if part is None:
+        return rows[source]
+    own = _times(rows[time]) if time is not None and time in rows.column_names else None
+    return _datetime_part(_decoded(rows[source]), part, own)
+
+
+def _datetime_part(column: pa.ChunkedArray, part: DatetimePart, own: pa.ChunkedArray | None) -> pa.ChunkedArray:
+    micros = _times(column).cast(pa.int64())
+    naive = micros.cast(pa.timestamp("us"))  # Arrow needs no time zones for what is UTC anyway
+    if part is DatetimePart.DAY_OF_WEEK:
+        found = pc.day_of_week(naive).cast(pa.float64())
+    elif part is DatetimePart.HOUR_OF_DAY:
+        midnight = pc.floor_temporal(naive, unit="day").cast(pa.int64())
+        found = pc.divide(pc.subtract(micros, midnight).cast(pa.float64(), safe=False), float_scalar(3.6e9))
+    elif own is None:
+        found = pa.chunked_array([pa.nulls(len(column), pa.float64())])
+    else:
+        passed = pc.subtract(own.cast(pa.int64()), micros).cast(pa.float64(), safe=False)
+        found = pc.divide(passed, float_scalar(8.64e10))
+    return pc.if_else(pc.and_(column.is_valid(), micros.is_null()), float_scalar(np.inf), found)
+
+
 def numeric_values(column: pa.ChunkedArray, kind: ColumnKind) -> NumericValues:
-    """Return a column as sorted numbers. NaN is null; infinities and what is no number (or no time) are invalid."""
+    """Return a column as sorted numbers. NaN is null; infinities and what is no number (or no time) are invalid.
+
+    Floats of a datetime are a part of it that `column_values` has read; anything else is read as its hour of the day.
+    """
     column = _decoded(column)
-    valid = _valid_floats(column.drop_null(), kind)
-    unknown = (pc.sum(pc.is_nan(column)).as_py() or 0) if pa.types.is_floating(column.type) else 0
-    finite = np.sort(valid[np.abs(valid) <= LARGEST])
-    nulls = column.null_count + unknown
-    return NumericValues(finite, nulls, len(column) - nulls - len(finite))
+    if pa.types.is_floating(column.type) or (pa.types.is_integer(column.type) and kind is not ColumnKind.DATETIME):
+        values = _plain_floats(column)
+        values.sort()
+        ordered = values.astype(np.float64, copy=False)
+        start, end, known = (int(place) for place in np.searchsorted(ordered, ENDS))
+        nulls = len(ordered) - known
+    else:
+        ordered = np.sort(_valid_floats(column.drop_null(), kind))
+        start, end = (int(place) for place in np.searchsorted(ordered, ENDS[:2]))
+        nulls = column.null_count
+    return NumericValues(ordered[start:end], nulls, len(column) - nulls - (end - start))
 
 
 def floats_with_nan(column: pa.ChunkedArray, kind: ColumnKind) -> FloatArray:
@@ -50,10 +107,48 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
+def _plain_floats(column: pa.ChunkedArray) -> AnyArray:
+    """Return whole numbers or floats as one float per row, NaN where null; in single precision where that is exact.
+
+    Half as wide sorts in half the time.
+    """
+    parts = [_buffer(chunk) for chunk in column.chunks]
+    values, start = np.empty(len(column), np.float32 if all(map(_fits_single, parts)) else np.float64), 0
+    for chunk, numbers in zip(column.chunks, parts, strict=True):
+        place = values[start : start + len(chunk)]
+        place[:] = numbers
+        if chunk.null_count:
+            place[_nulls(chunk)] = np.nan
+        start += len(chunk)
+    return values
+
+
+def _fits_single(numbers: AnyArray) -> bool:
+    if numbers.dtype.kind == "f" or len(numbers) == 0:
+        return bool(numbers.dtype.itemsize <= 4)
+    return bool(numbers.min() >= -SINGLE and numbers.max() <= SINGLE)
+
+
+def _buffer(chunk: pa.Array) -> AnyArray:
+    """Return the numbers of an array as they lie in memory, whatever stands in the place of a null."""
+    code = "f" if pa.types.is_floating(chunk.type) else "i" if pa.types.is_signed_integer(chunk.type) else "u"
+    dtype = np.dtype(f"{code}{chunk.type.bit_width // 8}")
+    buffer = chunk.buffers()[1]
+    return np.frombuffer(buffer, dtype, len(chunk), chunk.offset * dtype.itemsize) if buffer else np.empty(0, dtype)
+
+
+def _nulls(chunk: pa.Array) -> npt.NDArray[np.bool_]:
+    """Return which places of an array that has nulls are null."""
+    first = chunk.offset // 8
+    bits = np.unpackbits(np.frombuffer(chunk.buffers()[0], np.uint8, offset=first), bitorder="little")
+    start = chunk.offset - 8 * first
+    return np.asarray(bits[start : start + len(chunk)] == 0)
+
+
 def _valid_floats(valid: pa.ChunkedArray, kind: ColumnKind) -> FloatArray:
     """Return values without nulls as floats, NaN for what is no number."""
     if kind is ColumnKind.DATETIME or pa.types.is_timestamp(valid.type) or pa.types.is_date(valid.type):
-        return _hours_of_day(valid)
+        valid = _datetime_part(valid, DatetimePart.HOUR_OF_DAY, None)
     try:
         return float_values(valid.cast(pa.float64(), safe=False))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -65,13 +160,6 @@ def _number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return np.nan
-
-
-def _hours_of_day(valid: pa.ChunkedArray) -> FloatArray:
-    times = _times(valid).cast(pa.int64())
-    # What is no time is null, and so NaN.
-    micros = times.to_numpy() if times.null_count else int_values(times)
-    return np.asarray((micros % 86_400_000_000) / 3_600_000_000, dtype=np.float64)
 
 
 def _times(valid: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -87,19 +175,22 @@ def _times(valid: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.Array.from_pandas(parsed).cast(TIME_TYPE, safe=False)])
 
 
-def bin_counts(ordered: FloatArray, bins: NumericBins) -> tuple[IntArray, FloatArray]:
-    """Return counts and sums of (value - center) per bin, both of shape (bins.size,), of values in ascending order.
+def bin_counts(ordered: FloatArray, bins: NumericBins) -> tuple[IntArray, FloatArray, float]:
+    """Return counts and sums of (value - center) per bin, and the sum of all squares of it, of ascending values.
 
-    Sorting once and cutting at the edges is several times faster than locating every value (numpy's sort is
-    vectorised), and makes the sums independent of the order of the rows.
+    Both arrays have the shape (bins.size,). Sorting once and cutting at the edges is several times faster than
+    locating every value (numpy's sort is vectorised), and makes the sums independent of the order of the rows.
     """
     cuts = np.concatenate([[0], np.searchsorted(ordered, bins.edges, side="left"), [len(ordered)]])
-    counts = np.diff(cuts)
+    counts = np.diff(cuts).astype(np.int64)
     sums = np.zeros(bins.size)
     filled = counts > 0
+    # Subtracting first: sums of values far from zero would round off what makes them differ.
+    centred = ordered - bins.center
     if len(ordered):
-        sums[filled] = np.add.reduceat(ordered - bins.center, cuts[:-1][filled])
-    return counts.astype(np.int64), sums
+        sums[filled] = np.add.reduceat(centred, cuts[:-1][filled])
+    # Neither a dot product, which wakes a thread pool for longer than it works, nor einsum, which rounds more.
+    return counts, sums, float(np.square(centred, out=centred).sum())
 
 
 def category_names(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGORICAL) -> pa.ChunkedArray:
@@ -135,23 +226,101 @@ def _name(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def category_counts(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGORICAL) -> dict[str, int]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """How often each of some categories occurs. The names stay in Arrow: a million are not a million Python objects."""
+
+    names: pa.Array  # each once, none null
+    counts: IntArray
+
+    def heaviest(self, most: int) -> dict[str, int]:
+        """Return the most frequent categories, those of equal weight by name."""
+        if len(self.names) == 0:
+            return {}
+        table = pa.table({"name": self.names, "count": row_numbers(self.counts)})
+        order = [("count", "descending"), ("name", "ascending")]
+        found = table.take(pc.select_k_unstable(table, k=min(most, len(self.names)), sort_keys=order))
+        return dict(zip(found["name"].to_pylist(), found["count"].to_pylist(), strict=True))
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> "Tally":
+        """Return some of the categories."""
+        return Tally(self.names.take(row_numbers(np.flatnonzero(kept))), self.counts[kept])
+
+    def distinct(self) -> DistinctCount:
+        """Return the sketch of the categories, with few of their names as Python objects at once."""
+        parts = (self.names.slice(start, TEXTS) for start in range(0, len(self.names), TEXTS))
+        sketches = (DistinctCount.of(part.to_pylist()) for part in parts)
+        return reduce(DistinctCount.merge, sketches, DistinctCount.empty())
+
+
+def tally(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGORICAL) -> Tally:
     """Return how often each category occurs; nulls are not counted."""
-    table = pc.value_counts(category_names(column, kind).drop_null().combine_chunks())
-    return dict(zip(table.field("values").to_pylist(), table.field("counts").to_pylist(), strict=True))
+    pieces = [_value_counts(chunk) for chunk in column.chunks]
+    if not pieces:
+        return Tally(pa.nulls(0, pa.string()), np.empty(0, np.int64))
+    names = [category_names(pa.chunked_array([values]), kind).combine_chunks() for values, _ in pieces]
+    counts = np.concatenate([each for _, each in pieces])
+    if len(names) == 1 and names[0].null_count == 0 and kind is not ColumnKind.BOOLEAN and _is_text(pieces[0][0].type):
+        return Tally(names[0], counts)
+    # Several chunks, or several values with one name, such as 1 and true of a boolean column.
+    encoded = pa.concat_arrays(names).dictionary_encode()
+    total = np.zeros(len(encoded.dictionary) + 1, dtype=np.int64)
+    np.add.at(total, _codes(encoded), counts)
+    return Tally(encoded.dictionary, total[:-1])
 
 
-def split_known(counts: Mapping[str, int], bins: CategoricalBins) -> tuple[IntArray, Counter[str]]:
-    """Return the counts of known categories, shape (bins.size,), and the counts of the unseen ones by name."""
-    place = {name: index for index, name in enumerate(bins.categories)}
-    rare = set(bins.others)
-    known = np.zeros(bins.size, dtype=np.int64)
-    unseen: Counter[str] = Counter()
-    for name, count in counts.items():
-        if (index := place.get(name)) is not None:
-            known[index] += count
-        elif name in rare or not bins.complete:
-            known[-1] += count
-        else:
-            unseen[name] += count
-    return known, unseen
+def _is_text(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def _codes(encoded: pa.DictionaryArray) -> IntArray:
+    """Return the place of every row's value in the dictionary, and one place beyond it for null."""
+    codes = _buffer(encoded.indices).astype(np.int64)
+    if encoded.indices.null_count:
+        codes[_nulls(encoded.indices)] = len(encoded.dictionary)
+    return codes
+
+
+def _value_counts(chunk: pa.Array) -> tuple[pa.Array, IntArray]:
+    """Return the values that occur in an array, and how often."""
+    if pa.types.is_dictionary(chunk.type):
+        size = len(chunk.dictionary)
+        counts = np.bincount(_codes(chunk), minlength=size)[:size]
+        present = np.flatnonzero(counts)
+        # The dictionary of a slice is that of the whole table.
+        values = chunk.dictionary if len(present) == size else chunk.dictionary.take(row_numbers(present))
+        return values, counts[present]
+    if pa.types.is_nested(chunk.type) or pa.types.is_float16(chunk.type):  # Arrow cannot count these
+        chunk = category_names(pa.chunked_array([chunk])).combine_chunks()
+    found = pc.value_counts(chunk.drop_null())
+    return found.field("values"), _buffer(found.field("counts"))
+
+
+def category_counts(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGORICAL) -> dict[str, int]:
+    """Return how often each category occurs, of the most frequent ones: one more than bins can remember."""
+    return tally(column, kind).heaviest(KNOWN_CATEGORIES + 1)
+
+
+def category_places(names: pa.Array, bins: CategoricalBins) -> IntArray:
+    """Return the bin of each category, `bins.size` for one the reference never had."""
+    unseen = bins.size if bins.complete else bins.size - 1
+    found = pc.index_in(names, value_set=_known_names(bins))
+    places = np.minimum(_buffer(found), bins.size - 1).astype(np.int64)
+    if found.null_count:
+        places[_nulls(found)] = unseen
+    return places
+
+
+@lru_cache(maxsize=256)
+def _known_names(bins: CategoricalBins) -> pa.Array:
+    texts = [name.encode() for name in (*bins.categories, *bins.others)]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
+
+
+def split_known(counts: Tally, bins: CategoricalBins) -> tuple[IntArray, Tally]:
+    """Return the counts of known categories, shape (bins.size,), and the unseen ones."""
+    places = category_places(counts.names, bins)
+    known = np.zeros(bins.size + 1, dtype=np.int64)
+    np.add.at(known, places, counts.counts)
+    return known[:-1], counts.where(places == bins.size)

@@ -16,15 +16,22 @@ import pyarrow.compute as pc
 from monitoring_pipeline.capture.arrays import int_values, row_numbers
 from monitoring_pipeline.capture.windows import EPOCH, HOUR
 from monitoring_pipeline.describe.columns import (
-    AnyArray,
     Bins,
     CategoricalBins,
     Column,
     FloatArray,
     IntArray,
-    NumericBins,
+    bins_digest,
 )
-from monitoring_pipeline.describe.kernel import bin_counts, category_counts, numeric_values, split_known
+from monitoring_pipeline.describe.kernel import (
+    bin_counts,
+    column_values,
+    numeric_values,
+    split_known,
+    tally,
+)
+from monitoring_pipeline.describe.running import RunningCounts, RunningSums
+from monitoring_pipeline.stats.cardinality import DistinctCount
 
 HEAVIEST_UNSEEN = 50
 """Unseen categories remembered by name; all of them are counted."""
@@ -32,11 +39,12 @@ HEAVIEST_UNSEEN = 50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnProfile:
-    """Counters of one column. Numeric columns fill `sums`, `squares`, `low`, `high`; categorical ones `unseen`.
+    """Counters of one column. Numeric columns fill `sums`, `squares`, `low`, `high`; categorical ones the last three.
 
     counts: rows per bin, shape (bins,). sums: sum of (value - center) per bin, shape (bins,), or (0,).
     squares: sum of (value - center)². invalid: infinite values, or what is no number in a column of numbers.
-    unseen: the heaviest categories the reference never had; unseen_rows counts all of them.
+    unseen: the heaviest categories the reference never had; unseen_rows counts all of them. distinct: how many
+    categories there were; numbers have none, since a hash of every value costs more than all other counters together.
     """
 
     counts: IntArray
@@ -48,25 +56,35 @@ class ColumnProfile:
     high: float = -np.inf
     unseen: tuple[tuple[str, int], ...] = ()
     unseen_rows: int = 0
+    distinct: DistinctCount | None = None
 
     @classmethod
     def empty(cls, bins: Bins) -> "ColumnProfile":
         """Return the profile of no rows, the identity of `merge`."""
-        return cls(np.zeros(bins.size, np.int64), np.zeros(bins.size if isinstance(bins, NumericBins) else 0))
+        counts = np.zeros(bins.size, np.int64)
+        if isinstance(bins, CategoricalBins):
+            return cls(counts, np.zeros(0), distinct=DistinctCount.empty())
+        return cls(counts, np.zeros(bins.size))
 
     @classmethod
     def of(cls, values: pa.ChunkedArray, column: Column) -> "ColumnProfile":
         """Return the profile of one column of a batch of rows."""
         if isinstance(column.bins, CategoricalBins):
-            known, unseen = split_known(category_counts(values, column.kind), column.bins)
-            heaviest = _heaviest(unseen)
-            nulls = len(values) - int(known.sum()) - unseen.total()
-            return cls(known, np.zeros(0), nulls=nulls, unseen=heaviest, unseen_rows=unseen.total())
+            found = tally(values, column.kind)
+            known, unseen = split_known(found, column.bins)
+            return cls(
+                known,
+                np.zeros(0),
+                nulls=len(values) - int(found.counts.sum()),
+                unseen=tuple(unseen.heaviest(HEAVIEST_UNSEEN).items()),
+                unseen_rows=int(unseen.counts.sum()),
+                distinct=found.distinct(),
+            )
         numbers = numeric_values(values, column.kind)
-        counts, sums = bin_counts(numbers.finite, column.bins)
         ordered = numbers.finite
-        squares = float(np.sum(np.square(ordered - column.bins.center)))
-        low, high = (float(ordered[0]), float(ordered[-1])) if len(ordered) else (np.inf, -np.inf)
+        counts, sums, squares = bin_counts(ordered, column.bins)
+        # 0 and -0 are equal: which of them comes first depends on the order of the rows.
+        low, high = (float(ordered[0]) + 0.0, float(ordered[-1]) + 0.0) if len(ordered) else (np.inf, -np.inf)
         return cls(counts, sums, squares, numbers.nulls, numbers.invalid, low, high)
 
     def merge(self, other: "ColumnProfile") -> "ColumnProfile":
@@ -86,6 +104,7 @@ class ColumnProfile:
             max(self.high, other.high),
             _heaviest(unseen),
             self.unseen_rows + other.unseen_rows,
+            self.distinct.merge(other.distinct) if self.distinct and other.distinct else self.distinct,
         )
 
     @property
@@ -100,32 +119,40 @@ def _heaviest(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """Profile of every column of one model version's rows."""
+    """Profile of every column of one model version's rows; `bins` names the bins they were counted in."""
 
     version: str
     rows: int
     columns: Mapping[str, ColumnProfile]
     segment: str = ""
+    bins: str = ""
 
     @classmethod
     def empty(cls, version: str, columns: Mapping[str, Column], segment: str = "") -> "Profile":
-        return cls(version, 0, {name: ColumnProfile.empty(column.bins) for name, column in columns.items()}, segment)
+        blank = {name: ColumnProfile.empty(column.bins) for name, column in columns.items()}
+        return cls(version, 0, blank, segment, bins_digest(columns))
 
     @classmethod
-    def of(cls, rows: pa.Table, version: str, columns: Mapping[str, Column], segment: str = "") -> "Profile":
-        """Return the profile of a batch of rows. A column the batch lacks counts as null in every row."""
-        profiles = {}
-        for name, column in columns.items():
-            values = rows[name] if name in rows.column_names else pa.chunked_array([pa.nulls(rows.num_rows)])
-            profiles[name] = ColumnProfile.of(values, column)
-        return cls(version, rows.num_rows, profiles, segment)
+    def of(
+        cls, rows: pa.Table, version: str, columns: Mapping[str, Column], segment: str = "", *, time: str | None = None
+    ) -> "Profile":
+        """Return the profile of a batch of rows. A column the batch lacks counts as null in every row.
+
+        `time` names the rows' own time, which ages are counted from.
+        """
+        profiles = {
+            name: ColumnProfile.of(column_values(rows, column.read_from, column.part, time), column)
+            for name, column in columns.items()
+        }
+        return cls(version, rows.num_rows, profiles, segment, bins_digest(columns))
 
     def merge(self, other: "Profile") -> "Profile":
-        """Return the profile of both; they must be of the same version, segment and columns."""
-        if (self.version, self.segment, set(self.columns)) != (other.version, other.segment, set(other.columns)):
-            raise ValueError("only profiles of one version, one segment and the same columns merge")
+        """Return the profile of both; they must be of the same version and segment, counted in the same bins."""
+        mine, others = ((each.version, each.segment, each.bins) for each in (self, other))
+        if mine != others or set(self.columns) != set(other.columns):
+            raise ValueError(f"profiles of {mine} and {others} (version, segment, bins) do not add up")
         merged = {name: profile.merge(other.columns[name]) for name, profile in self.columns.items()}
-        return Profile(self.version, self.rows + other.rows, merged, self.segment)
+        return Profile(self.version, self.rows + other.rows, merged, self.segment, self.bins)
 
 
 HourlyProfiles = Mapping[datetime, Profile]
@@ -159,7 +186,8 @@ class ProfileSeries:
     """Consecutive hours of one version as arrays with a leading axis of hours, ready for trailing windows.
 
     `hours` are the hours wanted; the series reaches `reach` hours further back. Hours that are not described count
-    as zero rows and as missing.
+    as zero rows and as missing. One series with the longest reach answers for all shorter windows, fastest when all
+    lengths of a column are asked for before the next column.
     """
 
     def __init__(self, profiles: HourlyProfiles, hours: Sequence[datetime], *, reach: int) -> None:
@@ -168,43 +196,49 @@ class ProfileSeries:
         self.reach = reach
         self._axis = [first + (step - reach + 1) * HOUR for step in range(span + reach - 1)]
         self._profiles = [profiles.get(hour) for hour in self._axis]
-        self._wanted = np.array([round((hour - first) / HOUR) for hour in hours])
-
-    def _trailing(self, values: AnyArray, length: int) -> AnyArray:
-        # A running sum would be faster, but its rounding depends on where the range starts: the same hour must
-        # give the same bits in any range, so every window is added up oldest first.
-        offset = self.reach - length
-        span = len(self._axis) - self.reach + 1
-        total = values[offset : offset + span].copy()
-        for step in range(1, length):
-            total += values[offset + step : offset + step + span]
-        return np.asarray(total[self._wanted])
+        self._ends = np.array([round((hour - first) / HOUR) for hour in hours]) + reach
+        self._latest: tuple[Column, RunningCounts, RunningSums] | None = None
 
     def described(self, length: int) -> IntArray:
         """Return how many hours of each trailing window have been described, shape (hours,)."""
-        return self._trailing(np.array([profile is not None for profile in self._profiles], dtype=np.int64), length)
+        known = np.array([[profile is not None] for profile in self._profiles], dtype=np.int64)
+        return RunningCounts(known).trailing(self._ends, length)[:, 0]
 
     def rows(self, length: int) -> IntArray:
         """Return the rows in each trailing window, shape (hours,)."""
-        return self._trailing(np.array([p.rows if p else 0 for p in self._profiles], dtype=np.int64), length)
+        rows = np.array([[profile.rows if profile else 0] for profile in self._profiles], dtype=np.int64)
+        return RunningCounts(rows).trailing(self._ends, length)[:, 0]
 
     def column(self, column: Column, length: int) -> "ColumnWindows":
         """Return the counters of one column summed over the trailing windows."""
+        if self._latest is None or self._latest[0] is not column:
+            self._latest = (column, *self._running(column))
+        _, counts, sums = self._latest
+        whole, real = counts.trailing(self._ends, length), sums.trailing(self._ends, length)
+        return ColumnWindows(
+            counts=whole[:, :-3],
+            sums=real[:, :-1],
+            squares=real[:, -1],
+            nulls=whole[:, -3],
+            invalid=whole[:, -2],
+            unseen=whole[:, -1],
+        )
+
+    def _running(self, column: Column) -> tuple[RunningCounts, RunningSums]:
         blank = ColumnProfile.empty(column.bins)
         parts = [p.columns.get(column.name, blank) if p else blank for p in self._profiles]
-        scalars = np.array([[p.nulls, p.invalid, p.unseen_rows] for p in parts], dtype=np.int64)
-        summed = self._trailing(scalars, length)
-        return ColumnWindows(
-            counts=self._trailing(np.stack([p.counts for p in parts]), length),
-            sums=self._trailing(np.stack([p.sums for p in parts]), length),
-            nulls=summed[:, 0],
-            invalid=summed[:, 1],
-            unseen=summed[:, 2],
+        scalars = np.array([(p.nulls, p.invalid, p.unseen_rows) for p in parts], dtype=np.int64)
+        squares = np.array([(p.squares,) for p in parts])
+        counts = np.concatenate([p.counts for p in parts]).reshape(len(parts), -1)
+        sums = np.concatenate([p.sums for p in parts]).reshape(len(parts), -1)
+        return (
+            RunningCounts(np.concatenate([counts, scalars], axis=1)),
+            RunningSums(np.concatenate([sums, squares], axis=1), first_hour=self._axis[0].hour),
         )
 
     def unseen_names(self, column: str, index: int, length: int) -> Mapping[str, int]:
         """Return the heaviest unseen categories of the window that ends with hour `index`."""
-        end = self.reach + int(self._wanted[index])
+        end = int(self._ends[index])
         names: Counter[str] = Counter()
         for profile in self._profiles[end - length : end]:
             if profile and column in profile.columns:
@@ -218,9 +252,18 @@ class ColumnWindows:
 
     counts: IntArray
     sums: FloatArray
+    squares: FloatArray
     nulls: IntArray
     invalid: IntArray
     unseen: IntArray
+
+    @classmethod
+    def empty(cls, bins: Bins, windows: int) -> "ColumnWindows":
+        """Return windows without rows."""
+        blank = ColumnProfile.empty(bins)
+        counts, sums = np.zeros((windows, len(blank.counts)), np.int64), np.zeros((windows, len(blank.sums)))
+        nothing = np.zeros(windows, np.int64)
+        return cls(counts, sums, np.zeros(windows), nothing, nothing.copy(), nothing.copy())
 
     @property
     def rows(self) -> IntArray:

@@ -1,36 +1,75 @@
-"""Drift signals: how far the inputs, scores and predictions of each window lie from the reference.
+"""Drift signals: how far the inputs, scores and predictions of each window lie from what they are held against.
 
-Metrics: `drift.psi`, `drift.js` (divergence, nats), `drift.js_distance`, `drift.ks`, `drift.wasserstein` (in units of
-the column), `drift.wasserstein_normalised` (by the reference's standard deviation); of features, the score and the
-predicted class alike. Add a distance here once `describe.distances` computes it. Keep thresholds out: they belong in
-judge.
+Metrics: `drift.<name>` for every name in `describe.distances.METRICS`; of features, the score and the predicted class
+alike, for all rows and for each segment. Add a distance there. Keep thresholds out: they belong in judge.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 import numpy as np
 
-from monitoring_pipeline.capture.windows import HOUR
-from monitoring_pipeline.describe.columns import Bins, ColumnRole, NumericBins
-from monitoring_pipeline.describe.distances import ColumnDistances, as_windows, column_distances
+from monitoring_pipeline.capture.windows import HOUR, window_name
+from monitoring_pipeline.describe.columns import Bins, ColumnRole
+from monitoring_pipeline.describe.distances import METRICS, Measured, Pair, as_windows, expected_windows, measured
 from monitoring_pipeline.describe.hours import hours_by_version, profiles_of_version
-from monitoring_pipeline.describe.profiles import ColumnProfile, ColumnWindows, HourlyProfiles, Profile, ProfileSeries
+from monitoring_pipeline.describe.profiles import ColumnProfile, ColumnWindows, HourlyProfiles, Profile
 from monitoring_pipeline.describe.references import ColumnReference, Reference
-from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
+from monitoring_pipeline.describe.spans import (
+    WEEK,
+    Baseline,
+    BaselineSeries,
+    FixedPeriod,
+    SameHoursOfWeek,
+    Span,
+    SpanSeries,
+    hours_of,
+    last_rows_span,
+)
+from monitoring_pipeline.evaluate.signals import TRAINING, Absence, Signal, warming_up
 
 MOST_MOVED = 3
 """Bins named in a signal: enough to see what happened, few enough for a message."""
 
+DEFAULT_METRICS = (
+    *("psi", "js", "js_distance", "l_infinity", "unseen_share"),
+    *("ks", "wasserstein", "wasserstein_normalised"),
+)
+
+LAST_ROWS_REACH = timedelta(days=30)
+"""How far back the last N predictions are looked for; a model with less traffic has no such window."""
+
+Why = tuple[Absence, str] | None
+"""Why a window has no drift at all, in words, or None where it has."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriftPolicy:
-    """Windows to evaluate and the rows below which a distance says nothing."""
+    """What is measured: windows, the rows below which a distance says nothing, metrics, and further baselines.
+
+    segment_metrics: what is measured per segment. last_predictions: also measure the last so many predictions, in
+    whole hours.
+    """
 
     windows: tuple[timedelta, ...]
     min_rows: int = 1000
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    segment_metrics: tuple[str, ...] = ("psi",)
+    baselines: tuple[Baseline, ...] = ()
+    last_predictions: int | None = None
+
+    @property
+    def reach(self) -> timedelta:
+        """How far before its end an evaluation reads profiles, at most."""
+        longest = max(self.windows)
+        back = max((baseline.reach for baseline in self.baselines), default=timedelta(0))
+        return max(longest + back, LAST_ROWS_REACH if self.last_predictions else longest)
+
+    @property
+    def periods(self) -> tuple[Span, ...]:
+        """Fixed periods whose profiles are read too, wherever they lie."""
+        return tuple((each.start, each.end) for each in self.baselines if isinstance(each, FixedPeriod))
 
 
 def drift_by_version(
@@ -44,14 +83,16 @@ def drift_by_version(
 
     Where no version served in the longest window there is one absence, so that no hour is silently missing.
     """
-    served = {hour: {entry.version: entry.rows for entry in entries} for hour, entries in profiles.items()}
+    served = {
+        hour: {entry.version: entry.rows for entry in entries if not entry.segment}
+        for hour, entries in profiles.items()
+    }
     traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
     by_version = hours_by_version(served, hours, reach=max(policy.windows))
     signals: list[Signal] = []
     for version, own_hours in by_version.items():
         if version in references:
-            own = profiles_of_version(profiles, references[version])
-            signals += drift_signals(references[version], own, own_hours, policy, traffic=traffic)
+            signals += drift_signals(references[version], profiles, own_hours, policy, traffic=traffic)
         else:
             rows = {hour: counts.get(version, 0) for hour, counts in served.items()}
             signals += missing_reference_signals(model, version, rows, own_hours)
@@ -67,7 +108,7 @@ def silent_hour_signal(model: str, hour: datetime) -> Signal:
 
 def drift_signals(
     reference: Reference,
-    profiles: HourlyProfiles,
+    profiles: Mapping[datetime, Sequence[Profile]],
     hours: Sequence[datetime],
     policy: DriftPolicy,
     *,
@@ -80,38 +121,136 @@ def drift_signals(
     """
     if not hours:
         return []
-    reach = max(round(window / HOUR) for window in policy.windows)
-    series = ProfileSeries(profiles, hours, reach=reach)
-    ends = [hour + HOUR for hour in hours]
-    signals: list[Signal] = []
-    for window in policy.windows:
-        length = round(window / HOUR)
-        absences = [_window_absence(profiles, traffic or {}, end - window, length, policy.min_rows) for end in ends]
-        windows = _Windows(reference, ends, window, absences, partial(series.unseen_names, length=length))
-        for entry in reference.columns.values():
-            if entry.column.role is not ColumnRole.LABEL:
-                signals += _column_signals(windows, entry, series.column(entry.column, length))
+    own = profiles_of_version(profiles, reference)
+    served = {hour: profile.rows for hour, profile in own.items()}
+    signals = _signals_of(reference, own, hours, policy, served, traffic or {}, "")
+    for name, segment in reference.segments.items():
+        part = profiles_of_version(profiles, reference, segment=name)
+        signals += _signals_of(segment, part, hours, _of_segments(policy), served, traffic or {}, name)
     return signals
 
 
-def table_drift(reference: Reference, current: Profile, *, start: datetime, end: datetime) -> list[Signal]:
+def _of_segments(policy: DriftPolicy) -> DriftPolicy:
+    return DriftPolicy(policy.windows, policy.min_rows, policy.segment_metrics)
+
+
+def _signals_of(
+    reference: Reference,
+    profiles: HourlyProfiles,
+    hours: Sequence[datetime],
+    policy: DriftPolicy,
+    served: Mapping[datetime, int],
+    traffic: Mapping[datetime, int],
+    segment: str,
+) -> list[Signal]:
+    ends = [hour + HOUR for hour in hours]
+    rows = {hour: profile.rows for hour, profile in profiles.items()}
+    signals: list[Signal] = []
+    for window in policy.windows:
+        spans: list[Span] = [(end - window, end) for end in ends]
+        whys = [_window_absence(rows, served, traffic, span, policy.min_rows) for span in spans]
+        windows = _Windows(reference, spans, whys, policy.metrics, segment)
+        signals += _against_training(windows, SpanSeries(profiles, spans))
+        for baseline in policy.baselines:
+            if isinstance(baseline, SameHoursOfWeek) and window > WEEK:
+                continue  # more than a week has no same hours of another week beside it
+            signals += _against(windows, profiles, baseline, policy.min_rows, served, traffic)
+    if policy.last_predictions is not None:
+        signals += _last_predictions(reference, profiles, rows, traffic, ends, policy, policy.last_predictions)
+    return signals
+
+
+def _against_training(windows: "_Windows", series: SpanSeries) -> Iterator[Signal]:
+    for entry in windows.entries():
+        yield from _column_signals(windows, entry, windows.expected(entry), series.column(entry.column), series)
+
+
+def _against(
+    windows: "_Windows",
+    profiles: HourlyProfiles,
+    baseline: Baseline,
+    min_rows: int,
+    served: Mapping[datetime, int],
+    traffic: Mapping[datetime, int],
+) -> Iterator[Signal]:
+    """Yield the drift of the windows from the same version's own traffic at another time."""
+    series = SpanSeries(profiles, windows.spans)
+    held_against = BaselineSeries(profiles, baseline, windows.spans)
+    whys = [
+        why or _baseline_absence(baseline.name, pieces, served, traffic)
+        for why, pieces in zip(windows.absences, held_against.pieces, strict=True)
+    ]
+    for entry in windows.entries():
+        reference = held_against.column(entry.column)
+        thin = [
+            why or _thin_baseline(baseline.name, int(count), min_rows)
+            for why, count in zip(whys, reference.rows, strict=True)
+        ]
+        part = replace(windows, absences=thin, baseline=baseline.name)
+        yield from _column_signals(part, entry, reference, series.column(entry.column), series)
+
+
+def _baseline_absence(
+    name: str, pieces: Sequence[Span], served: Mapping[datetime, int], traffic: Mapping[datetime, int]
+) -> Why:
+    """Return why a baseline is not what its name says: a stretch of it is not described, or was served by others."""
+    if not pieces:
+        return Absence.UNDEFINED, f"nothing of the baseline {name} lies outside the window"
+    for piece in pieces:
+        hours = hours_of(piece)
+        described = {at: served[at] for at in hours if at in served}
+        if (why := warming_up(described, traffic, start=piece[0], length=len(hours))) is not None:
+            return why[0], f"baseline {name}: {why[1]}"
+    return None
+
+
+def _thin_baseline(name: str, rows: int, min_rows: int) -> Why:
+    if rows >= min_rows:
+        return None
+    return Absence.TOO_FEW_ROWS, f"the baseline {name} has {rows} rows, drift needs {min_rows}"
+
+
+def _last_predictions(
+    reference: Reference,
+    profiles: HourlyProfiles,
+    rows: Mapping[datetime, int],
+    traffic: Mapping[datetime, int],
+    ends: Sequence[datetime],
+    policy: DriftPolicy,
+    wanted: int,
+) -> Iterator[Signal]:
+    spans = [last_rows_span(rows, end, wanted=wanted, reach=LAST_ROWS_REACH) for end in ends]
+    few = (Absence.TOO_FEW_ROWS, f"fewer than {wanted} predictions in the {window_name(LAST_ROWS_REACH)} before")
+    whys = [few if span is None else _window_absence(rows, rows, traffic, span, policy.min_rows) for span in spans]
+    named = [span or (end - LAST_ROWS_REACH, end) for span, end in zip(spans, ends, strict=True)]
+    windows = _Windows(reference, named, whys, policy.metrics, span=f"last_{wanted}")
+    yield from _against_training(windows, SpanSeries(profiles, spans))
+
+
+def table_drift(
+    reference: Reference, current: Profile, *, start: datetime, end: datetime, metrics: Sequence[str] = DEFAULT_METRICS
+) -> list[Signal]:
     """Return the drift of rows that are one window, whatever hours they came from.
 
     A column without a usable value on either side has not drifted; it is not known.
     """
-
-    def unseen(column: str, _: int) -> Mapping[str, int]:
-        return dict(current.columns[column].unseen)
-
     signals: list[Signal] = []
     for name, entry in reference.columns.items():
         profile = current.columns[name]
         absence = None
         if not _usable_rows(entry.profile) and not _usable_rows(profile):
             absence = (Absence.UNDEFINED, "neither table has a usable value in this column")
-        windows = _Windows(reference, [end], end - start, [absence], unseen)
-        signals += _column_signals(windows, entry, as_windows(profile))
+        windows = _Windows(reference, [(start, end)], [absence], tuple(metrics))
+        signals += _column_signals(windows, entry, windows.expected(entry), as_windows(profile), _OneWindow(current))
     return signals
+
+
+@dataclass(frozen=True, slots=True)
+class _OneWindow:
+    profile: Profile
+
+    def unseen_names(self, column: str, _: int) -> Mapping[str, int]:
+        return dict(self.profile.columns[column].unseen)
 
 
 def _usable_rows(profile: ColumnProfile) -> int:
@@ -119,119 +258,112 @@ def _usable_rows(profile: ColumnProfile) -> int:
 
 
 def _window_absence(
-    profiles: HourlyProfiles, traffic: Mapping[datetime, int], start: datetime, length: int, min_rows: int
-) -> tuple[Absence, str] | None:
-    """Return why a window has no drift at all, or None where it has."""
-    described = {at: profiles[at].rows for step in range(length) if (at := start + step * HOUR) in profiles}
-    if (why := warming_up(described, traffic, start=start, length=length)) is not None:
+    rows: Mapping[datetime, int],
+    served: Mapping[datetime, int],
+    traffic: Mapping[datetime, int],
+    span: Span,
+    min_rows: int,
+) -> Why:
+    """Return why `rows` of a window are not measured: a segment warms up with its version, whose rows `served` are."""
+    hours = hours_of(span)
+    described = {at: served[at] for at in hours if at in served}
+    if (why := warming_up(described, traffic, start=span[0], length=len(hours))) is not None:
         return why
-    rows = sum(described.values())
-    if rows == 0:
+    found = sum(rows.get(at, 0) for at in hours)
+    if found == 0:
         return Absence.EMPTY_HOUR, "no prediction was logged"
-    if rows < min_rows:
+    if found < min_rows:
         fix = "Raise the traffic that is logged, or lower drift.min_rows."
-        return Absence.TOO_FEW_ROWS, f"{rows} rows, drift needs {min_rows}. {fix}"
+        return Absence.TOO_FEW_ROWS, f"{found} rows, drift needs {min_rows}. {fix}"
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Windows:
-    """Windows of one length that are measured together: where they end, and what to call what is in them.
-
-    absences: why a window has no drift at all, or None. unseen: names of new categories by column and window.
-    """
+    """Windows that are measured together, and what their signals have in common."""
 
     reference: Reference
-    ends: Sequence[datetime]
-    length: timedelta
-    absences: Sequence[tuple[Absence, str] | None]
-    unseen: Callable[[str, int], Mapping[str, int]]
+    spans: Sequence[Span]
+    absences: Sequence[Why]
+    metrics: tuple[str, ...]
+    segment: str = ""
+    baseline: str = TRAINING
+    span: str = ""
+
+    def expected(self, entry: ColumnReference) -> ColumnWindows:
+        """Return what a column is held against; which categories came once is known of all rows only."""
+        whole = not self.segment
+        return expected_windows(entry.column, entry.profile) if whole else as_windows(entry.profile)
+
+    def entries(self) -> list[ColumnReference]:
+        """Return the columns that are served; the label is not one of them."""
+        return [entry for entry in self.reference.columns.values() if entry.column.role is not ColumnRole.LABEL]
 
 
-@dataclass(frozen=True, slots=True)
-class _Measure:
-    """One metric of a column: values, bounds and p-values by window."""
-
-    name: str
-    unit: str
-    values: np.ndarray
-    p_values: np.ndarray | None = None
-    high: np.ndarray | None = None
+_Unseen = SpanSeries | _OneWindow
 
 
-def _measures(entry: ColumnReference, distances: ColumnDistances) -> Iterator[_Measure]:
-    yield _Measure("psi", "1", distances.psi, distances.psi_p_value)
-    yield _Measure("js", "nat", distances.js, distances.js_p_value)
-    yield _Measure("js_distance", "1", distances.js_distance)
-    if distances.ks is None or distances.wasserstein is None:
-        return
-    bound = None if distances.ks_bound is None else np.minimum(distances.ks + distances.ks_bound, 1.0)
-    yield _Measure("ks", "1", distances.ks, distances.ks_p_value, bound)
-    yield _Measure("wasserstein", "column", distances.wasserstein)
-    bins = entry.column.bins
-    if isinstance(bins, NumericBins) and bins.scale > 0:
-        yield _Measure("wasserstein_normalised", "sd", distances.wasserstein / bins.scale)
-
-
-def _column_signals(windows: _Windows, entry: ColumnReference, current: ColumnWindows) -> Iterator[Signal]:
+def _column_signals(
+    windows: _Windows, entry: ColumnReference, reference: ColumnWindows, current: ColumnWindows, unseen: _Unseen
+) -> Iterator[Signal]:
     name = entry.column.name
-    distances = column_distances(entry.column, as_windows(entry.profile), current)
-    for measure in _measures(entry, distances):
-        for index, end in enumerate(windows.ends):
-            absence = windows.absences[index]
-            value = float(measure.values[index])
+    pair = Pair(entry.column, reference, current)
+    for metric, found in measured(pair, windows.metrics).items():
+        for index, (start, end) in enumerate(windows.spans):
+            absence, value = windows.absences[index], float(found.values[index])
             if absence is None and not np.isfinite(value):
-                absence = (Absence.UNDEFINED, f"no usable value of {name!r} in the window or in the reference")
+                absence = (
+                    Absence.UNDEFINED,
+                    f"no usable value of {name!r} in the window or in what it is held against",
+                )
             yield Signal(
-                metric=f"drift.{measure.name}",
+                metric=f"drift.{metric}",
                 model=windows.reference.model,
                 version=windows.reference.version,
-                window_start=end - windows.length,
+                window_start=start,
                 window_end=end,
                 value=None if absence else value,
                 absence=absence[0] if absence else None,
                 reason=absence[1] if absence else "",
-                unit=measure.unit,
-                rows=int(distances.rows[index]),
-                low=value if measure.high is not None and not absence else None,
-                high=float(measure.high[index]) if measure.high is not None and not absence else None,
+                unit=METRICS[metric].unit,
+                rows=int(pair.rows[index]),
+                low=value if found.high is not None and not absence else None,
+                high=float(found.high[index]) if found.high is not None and not absence else None,
                 column=name,
-                p_value=_p_value(measure, index) if not absence else None,
-                detail=_detail(windows, entry, current, distances, index)
-                if measure.name == "psi" and not absence
-                else {},
+                segment=windows.segment,
+                baseline=windows.baseline,
+                span=windows.span,
+                p_value=_p_value(found, index) if not absence else None,
+                detail=_detail(pair, index, unseen) if metric == "psi" and not absence else {},
             )
 
 
-def _p_value(measure: _Measure, index: int) -> float | None:
-    if measure.p_values is None or not np.isfinite(measure.p_values[index]):
+def _p_value(found: Measured, index: int) -> float | None:
+    if found.p_values is None:
         return None
-    return float(measure.p_values[index])
+    # Where rows are too few for theory to say anything, nothing speaks against chance.
+    return float(found.p_values[index]) if np.isfinite(found.p_values[index]) else 1.0
 
 
-def _detail(
-    windows: _Windows, entry: ColumnReference, current: ColumnWindows, distances: ColumnDistances, index: int
-) -> dict[str, object]:
+def _detail(pair: Pair, index: int, unseen: _Unseen) -> dict[str, object]:
     """Return the coarse bins that make most of the PSI, and the unseen categories by name."""
-    contributions = distances.contributions[index]
-    bins = entry.column.bins
-    order = np.argsort(-contributions, kind="stable")[:MOST_MOVED]
-    reference = distances.reference[index if len(distances.reference) > 1 else 0]
+    contributions = pair.contributions[index]
+    before, now = (side[index if len(side) > 1 else 0] for side in pair.smoothed)
     moved = [
         {
-            "bin": _bin_name(bins, int(place)),
+            "bin": _bin_name(pair.column.bins, int(place)),
             "contribution": round(float(contributions[place]), 6),
-            "reference": round(float(reference[place]), 6),
-            "current": round(float(distances.current[index, place]), 6),
-            "direction": "up" if distances.current[index, place] > reference[place] else "down",
+            "reference": round(float(before[place]), 6),
+            "current": round(float(now[place]), 6),
+            "direction": "up" if now[place] > before[place] else "down",
         }
-        for place in order
+        for place in np.argsort(-contributions, kind="stable")[:MOST_MOVED]
         if contributions[place] > 0
     ]
     detail: dict[str, object] = {"bins": moved}
-    if current.unseen[index]:  # most windows have none, and looking for their names takes as long as all the rest
-        unseen = windows.unseen(entry.column.name, index)
-        detail["unseen"] = dict(list(unseen.items())[:MOST_MOVED])
+    if pair.current.unseen[index]:  # most windows have none, and looking for their names takes as long as all the rest
+        names = unseen.unseen_names(pair.column.name, index)
+        detail["unseen"] = dict(list(names.items())[:MOST_MOVED])
     return detail
 
 

@@ -18,6 +18,10 @@ A day must be whole and a week may lack three hours: a week without its Sunday h
 """
 
 
+TRAINING = "training"
+"""The baseline of a signal that is held against the reference rows of its model version."""
+
+
 class Absence(StrEnum):
     """Why a signal has no value. An absent value is unknown, never healthy."""
 
@@ -38,6 +42,7 @@ class Signal:
     """One value of one metric. Identity is everything but the measurement: see `key`.
 
     `rows` is the n behind the value; `low` and `high` bound it (95 % interval unless the metric says otherwise).
+    `span` names a window that is not a length of time, such as `last_10000` predictions.
     Absent values carry `value=None`, an `absence` and a `reason` in words.
     """
 
@@ -55,9 +60,10 @@ class Signal:
     high: float | None = None
     column: str = ""
     segment: str = ""
-    baseline: str = "training"
+    baseline: str = TRAINING
     baseline_value: float | None = None
     p_value: float | None = None
+    span: str = ""
     detail: dict[str, object] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +71,7 @@ class Signal:
             raise ValueError(f"{self.metric} of {self.model}: a signal has a value or an absence, exactly one of them")
 
     @property
-    def key(self) -> tuple[str, str, str, datetime, datetime, str, str, str]:
+    def key(self) -> tuple[str, str, str, datetime, datetime, str, str, str, str]:
         """Identity: a recomputation with the same key replaces the earlier signal."""
         return (
             self.metric,
@@ -76,6 +82,7 @@ class Signal:
             self.column,
             self.segment,
             self.baseline,
+            self.span,
         )
 
     @property
@@ -84,8 +91,8 @@ class Signal:
 
     @property
     def window(self) -> str:
-        """Length of the window as rules name it: `1h`, `24h`, `7d`."""
-        return window_name(self.length)
+        """The window as rules name it: `1h`, `24h`, `7d`, `last_10000`."""
+        return self.span or window_name(self.length)
 
 
 def warming_up(

@@ -19,20 +19,29 @@ import pyarrow.compute as pc
 from monitoring_pipeline.capture.predictions import as_utc, require_columns
 from monitoring_pipeline.capture.windows import EPOCH, HOUR, hour_of, window_name
 from monitoring_pipeline.describe.columns import CategoricalBins, Column, ColumnKind, ColumnRole
+from monitoring_pipeline.describe.distances import METRICS
 from monitoring_pipeline.describe.kinds import kind_of_type
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.references import ColumnSpec, build_reference
+from monitoring_pipeline.describe.references import (
+    ColumnReference,
+    Reference,
+    ReferencePlan,
+    build_reference,
+    specs_of,
+)
 from monitoring_pipeline.errors import MonitoringError, TableError
 from monitoring_pipeline.evaluate.drift import table_drift
 from monitoring_pipeline.evaluate.signals import Absence, Signal
-from monitoring_pipeline.judge.calibration import calibrated_thresholds
-from monitoring_pipeline.judge.thresholds import JudgingPolicy, judge_signal
+from monitoring_pipeline.judge.judgement import judge_signals
+from monitoring_pipeline.judge.thresholds import JudgingPolicy
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 
-CALIBRATION = 0.99
-"""How likely a day without change stays below its calibrated threshold; a monitor's own default is the same."""
+PRIMARY = "psi"
+CONFIRMING = {True: ("ks", "wasserstein_normalised"), False: ("js", "l_infinity")}
+"""What decides on a column: the index, and two that see what it hides, by whether the column's values have an order.
 
-METRICS = ("psi", "js", "js_distance", "ks", "wasserstein", "wasserstein_normalised")
+Three judges at most: of a dozen metrics one would always be over some limit.
+"""
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
@@ -41,8 +50,9 @@ _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 class ColumnComparison:
     """One column of two tables. `metric`, `value` and `threshold` are those that made the verdict.
 
-    `absence` names why nothing is known (`reason` begins with it). `moved` are the bins that make most of the PSI;
-    `unseen` counts the heaviest categories that only the current table has.
+    `q_value` is the p-value corrected for all columns of the comparison. `absence` names why nothing is known (`reason`
+    begins with it). `moved` are the bins that make most of the PSI; `unseen` counts the heaviest categories that only
+    the current table has.
     """
 
     column: str
@@ -55,6 +65,7 @@ class ColumnComparison:
     threshold: float | None = None
     threshold_origin: str = "none"
     p_value: float | None = None
+    q_value: float | None = None
     absence: str | None = None
     reason: str = ""
     moved: tuple[Mapping[str, Any], ...] = ()
@@ -122,11 +133,15 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonPolicy:
-    """Rows both tables need, coarse bins of the PSI, and what counts as drift."""
+    """Rows both tables need, coarse bins of the PSI, and how often a comparison may name a drift that is none."""
 
     min_rows: int = 1000
     bins: int = 10
-    judging: JudgingPolicy = field(default_factory=JudgingPolicy)
+    alpha: float = 0.05
+
+    def judging(self) -> JudgingPolicy:
+        """Return a policy whose judges share the rate of false alarms."""
+        return JudgingPolicy(alpha=self.alpha / (1 + sum(map(len, CONFIRMING.values()))))
 
 
 def compare_tables(
@@ -150,8 +165,8 @@ def compare_tables(
         raise TableError(f"comparison: neither table has {found}; there are {there}. Correct the names.")
     start, end, note = EPOCH, EPOCH + HOUR, ""
     if time is not None:
-        reference, known = _placed(reference, time, "reference table")
-        current, wanted = _placed(current, time, "current table")
+        reference, known = placed(reference, time, "reference table")
+        current, wanted = placed(current, time, "current table")
         start, end = wanted or (start, end)
         if known and known[1] - known[0] < 2 * (end - start):
             spans = [window_name(last - first) for first, last in (known, (start, end))]
@@ -159,7 +174,18 @@ def compare_tables(
     tables = _Tables(reference, current, policy, kinds or {}, time, start, end)
     names = columns or [name for name in present if not _PANDAS_INDEX.fullmatch(name)]
     with ThreadPoolExecutor() as pool:
-        return Comparison(tuple(pool.map(tables.compare, dict.fromkeys(names))), note)
+        parts = [part for parts in pool.map(tables.measure, dict.fromkeys(names)) for part in parts]
+    return Comparison(tuple(judged(parts, policy.judging())), note)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A column that was measured, or the reason why it was not."""
+
+    place: Mapping[str, Any]
+    reference: ColumnReference | None = None
+    signals: Sequence[Signal] = ()
+    unknown: ColumnComparison | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,8 +198,8 @@ class _Tables:
     start: datetime
     end: datetime
 
-    def compare(self, name: str) -> ColumnComparison:
-        """Return the entry of one column; whatever is wrong with the column ends here."""
+    def measure(self, name: str) -> list[Part]:
+        """Return one column (a date and time: its parts) measured; whatever is wrong with it ends here."""
         sides = [table[name] if name in table.column_names else None for table in (self.reference, self.current)]
         kind = self.kinds.get(name) or _kind(sides)
         rows = [0 if side is None else len(side) for side in sides]
@@ -186,45 +212,61 @@ class _Tables:
         try:
             place |= {"null_rate_reference": _null_rate(sides[0]), "null_rate_current": _null_rate(sides[1])}
             if (why := _absence(sides, kind, self.policy.min_rows)) is not None or kind is None:
-                return _unknown(place, *(why or (Absence.UNDEFINED, "")))
+                return [Part(place, unknown=unknown_entry(place, *(why or (Absence.UNDEFINED, ""))))]
             return self._measured(place, name, kind)
         except (MonitoringError, pa.ArrowException, ValueError, TypeError, ArithmeticError) as error:
             said = " ".join(str(error).split())
-            return _unknown(place, Absence.FAILED, f"{said:.300}. Correct the column, or leave it out.")
+            reason = f"{said:.300}. Correct the column, or leave it out."
+            return [Part(place, unknown=unknown_entry(place, Absence.FAILED, reason))]
 
-    def _measured(self, place: dict[str, Any], name: str, kind: ColumnKind) -> ColumnComparison:
+    def _measured(self, place: dict[str, Any], name: str, kind: ColumnKind) -> list[Part]:
         needed = [name] if self.time in (None, name) else [name, str(self.time)]
         reference = build_reference(
             self.reference.select(needed),
-            [ColumnSpec(name, ColumnRole.FEATURE, kind, self.policy.bins)],
+            specs_of(name, ColumnRole.FEATURE, kind, groups=self.policy.bins, aged=self.time not in (None, name)),
             model="comparison",
             version="reference",
             computed_at=self.end,
             time=self.time,
-            windows=[self.end - self.start],
+            plan=ReferencePlan(windows=[self.end - self.start]),
         )
-        profile = Profile.of(self.current.select([name]), reference.version, reference.specs)
-        signals = table_drift(reference, profile, start=self.start, end=self.end)
-        probability = CALIBRATION if self.time else None
-        thresholds = calibrated_thresholds({reference.version: reference}, probability=probability)
-        verdicts = {
-            signal.metric.removeprefix("drift."): judge_signal(
-                signal, calibrated=thresholds(signal), policy=self.policy.judging
+        profile = Profile.of(self.current.select(needed), reference.version, reference.specs, time=self.time)
+        signals = table_drift(reference, profile, start=self.start, end=self.end, metrics=tuple(METRICS))
+        return [
+            Part(
+                {**place, "column": column},
+                entry,
+                [signal for signal in signals if signal.column == column],
             )
-            for signal in signals
-        }
-        return _entry(place, reference.columns[name].column, verdicts)
+            for column, entry in reference.columns.items()
+        ]
 
 
-def _entry(place: dict[str, Any], column: Column, verdicts: Mapping[str, Verdict]) -> ColumnComparison:
-    psi = verdicts["psi"]
-    # Two judges at most: with six metrics, one of them would always be over some limit.
-    confirming = verdicts["ks" if column.kind.is_binned else "js"]
-    metric, decisive = "psi", psi
-    if confirming.level.rank > max(psi.level.rank, Level.OK.rank):
-        metric, decisive = ("ks" if column.kind.is_binned else "js"), confirming
+def judged(parts: Sequence[Part], policy: JudgingPolicy) -> Iterable[ColumnComparison]:
+    """Yield the entries: all columns are judged together, since the more there are, the rarer one must be."""
+    references = {part.reference.column.name: part.reference for part in parts if part.reference is not None}
+    whole = Reference("comparison", "reference", EPOCH, 0, references, None)
+    verdicts: dict[str, dict[str, Verdict]] = {name: {} for name in references}
+    signals = [signal for part in parts for signal in part.signals]
+    for verdict in judge_signals(signals, {whole.version: whole}, policy):
+        if verdict.signal.column:
+            verdicts[verdict.signal.column][verdict.signal.metric.removeprefix("drift.")] = verdict
+    for part in parts:
+        if part.unknown is not None or part.reference is None:
+            yield part.unknown or unknown_entry(dict(part.place), Absence.UNDEFINED, "")
+        else:
+            yield _entry(part.place, part.reference.column, verdicts[part.reference.column.name])
+
+
+def _entry(place: Mapping[str, Any], column: Column, verdicts: Mapping[str, Verdict]) -> ColumnComparison:
+    psi = decisive = verdicts[PRIMARY]
+    for name in CONFIRMING[column.is_ordered]:
+        found = verdicts.get(name)
+        if found is not None and found.level.rank > max(decisive.level.rank, Level.OK.rank):
+            decisive = found
+    metric = decisive.signal.metric.removeprefix("drift.")
     if psi.level is Level.UNKNOWN and decisive is psi:
-        return _unknown(place, psi.signal.absence or Absence.UNDEFINED, psi.reason)
+        return unknown_entry(place, psi.signal.absence or Absence.UNDEFINED, psi.reason)
     reason = decisive.reason
     if isinstance(column.bins, CategoricalBins) and not column.bins.complete:
         reason += "; more categories than are remembered, so new ones count as rare ones"
@@ -236,6 +278,7 @@ def _entry(place: dict[str, Any], column: Column, verdicts: Mapping[str, Verdict
         threshold=decisive.threshold,
         threshold_origin=decisive.threshold_origin,
         p_value=decisive.signal.p_value,
+        q_value=decisive.q_value,
         reason=reason,
         moved=tuple(_moved(psi.signal)),
         unseen=_unseen(psi.signal),
@@ -254,7 +297,8 @@ def _unseen(signal: Signal) -> dict[str, int]:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def _unknown(place: dict[str, Any], absence: Absence, reason: str) -> ColumnComparison:
+def unknown_entry(place: Mapping[str, Any], absence: Absence, reason: str) -> ColumnComparison:
+    """Return the entry of a column of which nothing is known, and why."""
     return ColumnComparison(**place, absence=absence.value, reason=f"{absence}: {reason}")
 
 
@@ -291,7 +335,7 @@ def _null_rate(side: pa.ChunkedArray | None) -> float | None:
     return float((side.null_count + (unknown or 0)) / len(side))
 
 
-def _placed(table: pa.Table, time: str, name: str) -> tuple[pa.Table, tuple[datetime, datetime] | None]:
+def placed(table: pa.Table, time: str, name: str) -> tuple[pa.Table, tuple[datetime, datetime] | None]:
     """Return the rows in the order of time, and the whole hours they span; None for no rows."""
     require_columns(table, [time], table=name)
     if table.num_rows == 0:

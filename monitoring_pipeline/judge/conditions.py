@@ -15,6 +15,7 @@ from enum import StrEnum
 from fnmatch import translate
 from functools import lru_cache
 
+from monitoring_pipeline.evaluate.signals import TRAINING
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 
 SERVED = "champion"
@@ -33,7 +34,8 @@ class Truth(StrEnum):
 class SignalCondition:
     """Some signals of a metric are bad: by their verdict's level, by an absolute limit, or against the baseline.
 
-    `column` is one glob pattern or several. Every criterion that is given must hold of the same signal. The condition
+    `column` is one glob pattern or several, `segment` another ("" is all traffic), `baseline` is what the signals are
+    held against. Every criterion that is given must hold of the same signal. The condition
     is true when at least `columns_at_least` of the matching signals, and at least `columns_share_at_least` of them,
     meet the criteria. `below_baseline=0.05` asks for a value below 95 % of the model's own baseline.
     """
@@ -42,6 +44,8 @@ class SignalCondition:
     window: str
     column: str | tuple[str, ...] = "*"
     role: str = SERVED
+    segment: str = ""
+    baseline: str = TRAINING
     level: Level | None = None
     above: float | None = None
     below: float | None = None
@@ -138,9 +142,9 @@ def evaluate_each(
     """Return one outcome per condition, sorting the verdicts of the hour only once."""
     by_metric = defaultdict(list)
     for verdict in verdicts:
-        if not verdict.signal.segment:
-            role = (roles or {}).get(verdict.signal.version, SERVED)
-            by_metric[verdict.signal.metric, verdict.signal.window, role].append(verdict)
+        signal = verdict.signal
+        role = (roles or {}).get(signal.version, SERVED)
+        by_metric[signal.metric, signal.window, role, signal.baseline or TRAINING].append(verdict)
     return [_evaluate(condition, by_metric) for condition in conditions]
 
 
@@ -155,7 +159,7 @@ def metrics_of(condition: Condition) -> frozenset[str]:
             return frozenset(metric for part in of for metric in metrics_of(part))
 
 
-_ByMetric = Mapping[tuple[str, str, str], Sequence[Verdict]]
+_ByMetric = Mapping[tuple[str, str, str, str], Sequence[Verdict]]
 
 
 def _evaluate(condition: Condition, by_metric: _ByMetric) -> ConditionOutcome:
@@ -184,9 +188,13 @@ def _combined(parts: Sequence[Condition], needed: int, words: str, by_metric: _B
 
 
 def _evaluate_signal(condition: SignalCondition, by_metric: _ByMetric) -> ConditionOutcome:
-    is_meant = _column_pattern(condition.column)
-    candidates = by_metric.get((condition.metric, condition.window, condition.role), ())
-    matching = [verdict for verdict in candidates if is_meant.match(verdict.signal.column)]
+    column, segment = _pattern(condition.column), _pattern(condition.segment)
+    candidates = by_metric.get((condition.metric, condition.window, condition.role, condition.baseline), ())
+    matching = [
+        verdict
+        for verdict in candidates
+        if column.match(verdict.signal.column) and segment.match(verdict.signal.segment)
+    ]
     asked = describe(condition)
     if not matching:
         return ConditionOutcome(Truth.UNKNOWN, (), f"{asked}: no such signal in this hour")
@@ -200,7 +208,8 @@ def _evaluate_signal(condition: SignalCondition, by_metric: _ByMetric) -> Condit
     found = worst.reason if worst.signal.value is None else f"{worst.signal.value:.4g}"
     if len(matching) > 1:
         unknown = f", {truths.count(Truth.UNKNOWN)} unknown" if Truth.UNKNOWN in truths else ""
-        found = f"{len(evidence)} of {len(matching)} columns{unknown}, {needed} needed; {worst.signal.column}: {found}"
+        place = " in ".join(filter(None, (worst.signal.column, worst.signal.segment)))
+        found = f"{len(evidence)} of {len(matching)} columns{unknown}, {needed} needed; {place}: {found}"
     return ConditionOutcome(state, evidence, f"{asked}: {found}", worst.signal.value, _limit(worst, condition))
 
 
@@ -212,7 +221,8 @@ def describe(condition: SignalCondition) -> str:
         f"below {condition.below:g}" if condition.below is not None else "",
         f"below {1 - condition.below_baseline:.4g} of the baseline" if condition.below_baseline is not None else "",
     ]
-    return f"{condition.metric} over {condition.window} {' and '.join(filter(None, limits))}"
+    against = f" against {condition.baseline}" if condition.baseline != TRAINING else ""
+    return f"{condition.metric} over {condition.window}{against} {' and '.join(filter(None, limits))}"
 
 
 def _meets(verdict: Verdict, condition: SignalCondition) -> Truth:
@@ -258,6 +268,6 @@ def _badness(verdict: Verdict, truth: Truth, condition: SignalCondition) -> tupl
 
 
 @lru_cache(maxsize=256)
-def _column_pattern(column: str | tuple[str, ...]) -> re.Pattern[str]:
-    patterns = (column,) if isinstance(column, str) else column
+def _pattern(globs: str | tuple[str, ...]) -> re.Pattern[str]:
+    patterns = (globs,) if isinstance(globs, str) else globs
     return re.compile("|".join(map(translate, patterns)))

@@ -1,27 +1,34 @@
-"""Where a signal stops being fine: textbook bands, calibrated thresholds, baselines and absolute floors.
+"""Where a signal stops being fine: textbook bands, the alarm budget, baselines and absolute floors.
 
 Add the band of a metric to `TEXTBOOK`, a performance metric to the set of its direction. Keep `for`, cooldowns and
-combinations out: they belong in rules and conditions.
+combinations out: they belong in rules and conditions; what many columns at once change belongs in families.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Literal
 
+from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.evaluate.concept import CHARTS
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where a metric becomes a warning and where critical; `critical=None` means it never does by itself."""
+    """Where a metric becomes a warning and where critical; `critical=None` means it never does by itself.
+
+    needs_calibration: without one, and without a p-value, values beyond the limits say nothing.
+    """
 
     warning: float
     critical: float | None
     origin: str
     direction: Literal["above", "below"] = "above"
+    needs_calibration: bool = False
 
     def breached(self, value: float, limit: float | None) -> bool:
         """Whether `value` lies beyond `limit` in the bad direction; being exactly on it is fine."""
@@ -36,40 +43,79 @@ TEXTBOOK: Mapping[str, Thresholds] = MappingProxyType(
         "drift.js": Thresholds(0.05, 0.15, "textbook"),  # of the divergence in nats
         # KS confirms other evidence: with enough rows it calls every small change large, so it only ever warns.
         "drift.ks": Thresholds(0.10, None, "textbook"),
+        # Ten rows in a hundred that change their category; PSI may hide it in the bin of the rare ones.
+        "drift.l_infinity": Thresholds(0.10, None, "textbook"),
+        # In standard deviations of the reference; the only one of these that still grows when no value is in common.
+        "drift.wasserstein_normalised": Thresholds(0.10, None, "textbook", needs_calibration=True),
     }
 )
 """Published bands of the distances; also the floors under calibrated thresholds."""
 
+CONTROL: Mapping[str, Thresholds] = MappingProxyType(
+    {f"concept.{name}": Thresholds(1.0, None, "run_length") for name in CHARTS}
+)
+"""Charts show their statistic over its limit, which follows from the stated run length between false alarms."""
+
 HIGHER_IS_BETTER = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", "average_precision"})
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "expected_calibration_error"})
+
+
+MONTH = timedelta(days=30)
+
+LARGEST_RATE = 0.5
+"""However large the budget, a report that is wrong more often than a coin says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingPolicy:
     """How strict the judgement of one monitor is.
 
-    `alpha` is the p-value above which a drift is put down to the size of the samples. `baseline_warning` and
-    `baseline_critical` are shares of the model's own baseline. `floors` are absolute limits by metric name, on top of
-    the baseline. With `significant_only` a limit counts as crossed only when the whole interval lies beyond it.
+    `false_alarms_per_month` is the alarm budget: how many reports of one metric and window may name a drift that is
+    none; without one, `alpha` is how often a single report may. `calibrated` says whether the reference's own blocks
+    count as well as sampling. `dependent` asks for a
+    correction that holds however the columns depend on each other. `baseline_warning` and `baseline_critical` are
+    shares of the model's own baseline. `floors` are absolute limits by metric name, on top of the baseline. With
+    `significant_only` a limit counts as crossed only when the whole interval lies beyond it.
     """
 
     bands: Mapping[str, Thresholds] = field(default_factory=lambda: TEXTBOOK)
+    false_alarms_per_month: float | None = None
     alpha: float = 0.01
+    calibrated: bool = True
+    dependent: bool = False
     baseline_warning: float = 0.05
     baseline_critical: float = 0.15
     floors: Mapping[str, Thresholds] = field(default_factory=dict)
     significant_only: bool = True
 
+    def alarm_rate(self, length: timedelta, *, calibrated: bool = False) -> float:
+        """Return how likely a report over a window of this length may name a drift where there is none.
 
-def judge_signals(
-    signals: Iterable[Signal], reference_thresholds: Callable[[Signal], Thresholds | None], policy: JudgingPolicy
-) -> list[Verdict]:
-    """Return one verdict per signal, in the same order; `reference_thresholds` gives what the reference calibrated."""
-    return [judge_signal(signal, calibrated=reference_thresholds(signal), policy=policy) for signal in signals]
+        A month has fewer weeks than days, so each week may be wrong more often for the same budget.
+        """
+        return self.single_rate(length / chances(length, calibrated=calibrated))
+
+    def single_rate(self, length: timedelta) -> float:
+        """Return the same for reports that are made once while their length passes."""
+        if self.false_alarms_per_month is None:
+            return self.alpha
+        return min(self.false_alarms_per_month * (length / MONTH), LARGEST_RATE)
 
 
-def judge_signal(signal: Signal, *, calibrated: Thresholds | None, policy: JudgingPolicy) -> Verdict:
-    """Return what `signal` means; whatever cannot be compared is UNKNOWN."""
+def chances(length: timedelta, *, calibrated: bool) -> float:
+    """Return how many separate alarms a window measured anew every hour gives for each one of windows side by side.
+
+    Measured by simulation (docs/calibration.md): 2.8 for a day, 10 for a week. The longer the window, the smaller the
+    steps in which it moves, and the more often it wavers about the limit. Limits calibrated on few blocks are either
+    too low or too high for weeks on end, which makes fewer and longer alarms: 3 at most.
+    """
+    hours: float = length / HOUR
+    apart = max(float(hours ** (2 / 3)) / 3, 1.0)
+    return min(apart, 3.0) if calibrated else apart
+
+
+def judge_alone(signal: Signal, policy: JudgingPolicy) -> Verdict | None:
+    """Return what a signal means by itself, or None where it must be judged with the rest of its report."""
     if signal.value is None:
         return Verdict(signal, Level.UNKNOWN, None, "none", signal.reason or str(signal.absence))
     if any(number is not None and math.isnan(number) for number in (signal.value, signal.low, signal.high)):
@@ -77,51 +123,16 @@ def judge_signal(signal: Signal, *, calibrated: Thresholds | None, policy: Judgi
     report, _, name = signal.metric.partition(".")
     if report == "performance" and name in HIGHER_IS_BETTER | LOWER_IS_BETTER:
         return _judge_performance(signal, signal.value, name, policy)
-    band = policy.bands.get(signal.metric)
-    if band is None:
-        return Verdict(signal, Level.OK, None, "none", "informational: this metric has no band of its own")
-    return _judge_drift(signal, signal.value, above_floor(band, calibrated), policy.alpha)
+    if signal.metric in CONTROL:
+        return _against(signal, signal.value, CONTROL[signal.metric], significant_only=False)
+    if signal.metric in policy.bands:
+        return None
+    return Verdict(signal, Level.OK, None, "none", "informational: this metric has no band of its own")
 
 
 def worst_level(verdicts: Iterable[Verdict]) -> Level:
     """Return the worst known level, and UNKNOWN when nothing is known."""
     return max((verdict.level for verdict in verdicts), key=lambda level: level.rank, default=Level.UNKNOWN)
-
-
-def above_floor(floor: Thresholds, calibrated: Thresholds | None) -> tuple[Thresholds, Thresholds]:
-    """Return the thresholds that apply to the warning and to the critical level: the larger of floor and calibrated.
-
-    A calibration with one quantile only moves the critical threshold by the same factor as the warning, so that a
-    column which is restless by nature keeps the distance between the two.
-    """
-    if calibrated is None:
-        return floor, floor
-    critical = calibrated.critical
-    if critical is None and floor.critical is not None:
-        critical = calibrated.warning * floor.critical / floor.warning
-    calibrated = Thresholds(calibrated.warning, critical, calibrated.origin)
-    # Written as "not below or equal" so that a calibrated NaN wins and makes the verdict unknown.
-    for_warning = calibrated if not calibrated.warning <= floor.warning else floor
-    if floor.critical is None or critical is None:
-        return for_warning, floor
-    return for_warning, calibrated if not critical <= floor.critical else floor
-
-
-def _judge_drift(signal: Signal, value: float, bands: tuple[Thresholds, Thresholds], alpha: float) -> Verdict:
-    warning, critical = bands
-    numbers = (warning.warning, critical.critical, signal.p_value)
-    if not all(number is None or math.isfinite(number) for number in numbers):
-        return Verdict(signal, Level.UNKNOWN, None, warning.origin, "the threshold or the p-value is not a number")
-    if critical.breached(value, critical.critical):
-        level, limit, origin = Level.CRITICAL, critical.critical, critical.origin
-    elif warning.breached(value, warning.warning):
-        level, limit, origin = Level.WARNING, warning.warning, warning.origin
-    else:
-        return Verdict(signal, Level.OK, warning.warning, warning.origin, "within the threshold")
-    if signal.p_value is not None and signal.p_value > alpha:
-        reason = f"within sampling noise: p = {signal.p_value:.3g} with {signal.rows} rows"
-        return Verdict(signal, Level.OK, limit, "null_distribution", reason)
-    return Verdict(signal, level, limit, origin, f"{value:.4g} is above the {level} threshold {limit:.4g} ({origin})")
 
 
 def _judge_performance(signal: Signal, value: float, name: str, policy: JudgingPolicy) -> Verdict:

@@ -25,10 +25,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a signal means: its level, the threshold it was held against and where that came from."""
+    """What a signal means: its level, the threshold it was held against and where that came from.
+
+    q_value: the p-value corrected for all that was looked at in the same report, where there is one.
+    """
 
     signal: Signal
     level: Level
     threshold: float | None
     threshold_origin: str  # "calibrated", "textbook", "null_distribution", "baseline", "absolute", "none"
     reason: str
+    q_value: float | None = None

@@ -12,23 +12,41 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.capture.windows import window_length, window_name
-from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETTER, TEXTBOOK
-from monitoring_pipeline.settings.conditions import FORMS, parse_duration
+from monitoring_pipeline.describe import distances
+from monitoring_pipeline.describe.columns import datetime_parts
+from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS
+from monitoring_pipeline.evaluate.signals import TRAINING
+from monitoring_pipeline.judge.datasets import DRIFTED_SHARE
+from monitoring_pipeline.judge.thresholds import CONTROL, HIGHER_IS_BETTER, LOWER_IS_BETTER, TEXTBOOK
+from monitoring_pipeline.settings.conditions import FORMS, LAST_PREDICTIONS, parse_duration
 from monitoring_pipeline.settings.defaults import default_triggers
 from monitoring_pipeline.settings.documents import Path, looks_secret, strings
-from monitoring_pipeline.settings.monitor import BaselineShares, Features, Labels, Monitor, Retraining
+from monitoring_pipeline.settings.monitor import (
+    BaselineShares,
+    Drift,
+    Features,
+    Labels,
+    Monitor,
+    Period,
+    Retraining,
+    SameHours,
+    Trailing,
+)
 
-WITH_LEVELS = frozenset({*TEXTBOOK, *(f"performance.{name}" for name in HIGHER_IS_BETTER | LOWER_IS_BETTER)})
+WITH_LEVELS = frozenset(
+    {*TEXTBOOK, *CONTROL, DRIFTED_SHARE, *(f"performance.{name}" for name in HIGHER_IS_BETTER | LOWER_IS_BETTER)}
+)
 """Metrics that are judged, so that a condition can ask for their level."""
 
 METRICS = frozenset(
     {
         *WITH_LEVELS,
-        "drift.js_distance",
-        "drift.wasserstein",
-        "drift.wasserstein_normalised",
+        *(f"drift.{name}" for name in distances.METRICS),
+        "concept.rate_gap",
         "performance.positive_rate",
         "performance.mean_score",
         "performance.label_coverage",
@@ -136,7 +154,12 @@ def _role_columns(data: Data) -> dict[str, str]:
 def _watched_columns(data: Data) -> frozenset[str]:
     """Return the columns signals speak of; "" stands for the whole model."""
     served = {name for name, role in _role_columns(data).items() if role in ("columns.score", "columns.prediction")}
-    return frozenset({"", *served, *(name for _, name in _feature_names(data))})
+    features = {
+        each
+        for path, name in _feature_names(data)
+        for each in ([part for part, _ in datetime_parts(name, aged=True)] if path[1] == "datetime" else [name])
+    }
+    return frozenset({"", *served, *features})
 
 
 def features_are_named_once(data: Data) -> Iterator[Finding]:
@@ -168,14 +191,26 @@ def signals_exist(data: Data) -> Iterator[Finding]:
     windows = data.get("windows", list(Monitor.model_fields["windows"].default))
     aliases = [alias for _, alias in _texts(data.get("aliases", list(Monitor.model_fields["aliases"].default)))]
     known = {window for _, name in _texts(windows) if (window := _window(name))}
-    columns = _watched_columns(data)
+    columns, drift = _watched_columns(data), _section(data, "drift")
+    measured = {f"drift.{name}" for _, name in _texts(drift.get("metrics", list(DEFAULT_METRICS)))}
+    banded = {*WITH_LEVELS, *(f"drift.{name}" for name in _section(drift, "bands"))}
+    last, baselines = f"last_{drift.get('last_predictions')}", _baselines(drift)
     for path, signal in _all_signals(data):
         metric, window, role = signal.get("metric"), _window(signal.get("window", "1h")), signal.get("role")
         if isinstance(metric, str) and metric not in METRICS:
             yield Finding((*path, "metric"), f"no metric is called {metric!r}.", choices(metric, METRICS))
-        elif isinstance(metric, str) and metric not in WITH_LEVELS and signal.get("level") is not None:
-            yield Finding((*path, "level"), f"{metric} has no band, so it is always ok.", "Use above or below instead.")
-        if str(metric).startswith("model."):
+        elif isinstance(metric, str) and metric.startswith("drift.") and metric not in {*measured, DRIFTED_SHARE}:
+            yield Finding((*path, "metric"), f"{metric} is not measured.", "Add it to drift.metrics.")
+        elif isinstance(metric, str) and metric not in banded and signal.get("level") is not None:
+            fix = "Use above or below instead, or give it a band."
+            yield Finding((*path, "level"), f"{metric} has no band, so it is always ok.", fix)
+        if LAST_PREDICTIONS.fullmatch(str(signal.get("window"))) and signal["window"] != last:
+            fix = "Set drift.last_predictions to that number."
+            yield Finding((*path, "window"), f"{signal['window']} is not among this monitor's windows.", fix)
+        if isinstance(baseline := signal.get("baseline"), str) and baseline not in baselines:
+            fix = choices(baseline, baselines)
+            yield Finding((*path, "baseline"), f"{baseline!r} is not among this monitor's baselines.", fix)
+        if str(metric).startswith("model.") or metric in CONTROL:
             if window not in ("1h", None):
                 yield Finding((*path, "window"), f"{metric} is known hour by hour, not over {window}.", "Write 1h.")
         elif window is not None and known and window not in known:
@@ -188,6 +223,51 @@ def signals_exist(data: Data) -> Iterator[Finding]:
             if not any(fnmatchcase(name, pattern) for name in columns):
                 fix = choices(pattern, columns - {""})
                 yield Finding((*path, "column"), f"{pattern!r} matches no column that is watched.", fix)
+
+
+def _baselines(drift: Data) -> set[str]:
+    """Return the names of what drift is measured against."""
+    names = {TRAINING}
+    for _, form in _items(drift, "baselines"):
+        try:
+            names.add(TypeAdapter(Trailing | SameHours | Period).validate_python(form).baseline().name)
+        except ValidationError:
+            continue  # said where the form itself is checked
+    return names
+
+
+def segments_exist(data: Data) -> Iterator[Finding]:
+    """Traffic is cut along features that have categories."""
+    features = _section(data, "features")
+    known = [name for kind in ("categorical", "boolean") for _, name in _texts(features.get(kind))]
+    for index, name in _texts(_section(data, "segments").get("columns")):
+        if name not in known:
+            path: Path = ("segments", "columns", index)
+            yield Finding(path, f"{name!r} is not a categorical or boolean feature.", choices(name, known))
+
+
+def parts_of_traffic_are_measured(data: Data) -> Iterator[Finding]:
+    """Conditions on a segment, a baseline or the last predictions speak of what is measured of it."""
+    drift = _section(data, "drift")
+    columns = [name for _, name in _texts(_section(data, "segments").get("columns"))]
+    measured = {f"drift.{name}" for _, name in _texts(drift.get("segment_metrics", list(Drift().segment_metrics)))}
+    for path, signal in _all_signals(data):
+        segment, metric = str(signal.get("segment") or ""), signal.get("metric")
+        if segment and not any(fnmatchcase(name, segment.partition("=")[0]) for name in columns):
+            fix = "Name its column in segments.columns, and write the segment as column=value."
+            yield Finding((*path, "segment"), f"{segment!r} matches no segment.", fix)
+        elif segment and metric not in measured:
+            fix = "Use a metric of drift.segment_metrics, or add it there."
+            yield Finding((*path, "segment"), f"{metric} is not measured per segment.", fix)
+        asked = {
+            "segment": bool(segment),
+            "baseline": signal.get("baseline", TRAINING) != TRAINING,
+            "window": LAST_PREDICTIONS.fullmatch(str(signal.get("window"))) is not None,
+        }
+        together = [key for key, special in asked.items() if special]
+        if len(together) > 1:
+            message = f"{together[0]} and {together[1]} are not measured together."
+            yield Finding((*path, together[0]), message, "Ask for one of the two.")
 
 
 def names_are_unique(data: Data) -> Iterator[Finding]:
@@ -309,6 +389,8 @@ CHECKS: tuple[Check, ...] = (
     features_are_named_once,
     windows_are_named_once,
     signals_exist,
+    segments_exist,
+    parts_of_traffic_are_measured,
     names_are_unique,
     enough_parts_to_choose_from,
     drift_alone_pages_nobody,

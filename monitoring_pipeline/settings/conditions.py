@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from monitoring_pipeline.capture.windows import window_length, window_name
+from monitoring_pipeline.evaluate.signals import TRAINING
 from monitoring_pipeline.judge import conditions
+from monitoring_pipeline.judge.datasets import DRIFTED_SHARE
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.triggers import Trigger
 from monitoring_pipeline.judge.verdicts import Level
@@ -47,6 +49,14 @@ def _canonical_window(name: str) -> str:
         raise ValueError("A window is a whole number of hours, days or weeks: 1h, 24h, 7d.") from None
 
 
+LAST_PREDICTIONS = re.compile(r"last_[1-9]\d*")
+"""How rules name the window of the last so many predictions."""
+
+
+def _canonical_span(name: str) -> str:
+    return name if LAST_PREDICTIONS.fullmatch(name) else _canonical_window(name)
+
+
 def matching(pattern: str, words: str) -> AfterValidator:
     """Return a validator of text that says in `words`, not in a pattern, what it takes."""
 
@@ -60,19 +70,23 @@ def matching(pattern: str, words: str) -> AfterValidator:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 WindowName = Annotated[str, AfterValidator(_canonical_window)]
+SpanName = Annotated[str, AfterValidator(_canonical_span)]
 Name = Annotated[str, matching(r"[A-Za-z0-9_-]+", "A name has letters, digits, - and _ only.")]
 
 
 class SignalForm(Section):
     """Signals of one metric: `{metric: drift.psi, window: 7d, level: warning, columns_at_least: 2}`.
 
-    Without `column`, a drift metric means every feature; the score and the prediction have to be named.
+    Without `column`, a drift metric means every feature; the score and the prediction have to be named. Without
+    `segment` it means all traffic, without `baseline` the training rows.
     """
 
     metric: str
-    window: WindowName = "1h"
+    window: SpanName = "1h"
     column: str | tuple[str, ...] | None = None
     role: str = conditions.SERVED
+    segment: str = ""
+    baseline: str = TRAINING
     level: Literal["warning", "critical"] | None = None
     above: float | None = None
     below: float | None = None
@@ -87,12 +101,15 @@ class SignalForm(Section):
         return self
 
     def condition(self, features: Sequence[str]) -> conditions.Condition:
-        every = tuple(map(escape, features)) if self.metric.startswith("drift.") else "*"
+        of_columns = self.metric.startswith("drift.") and self.metric != DRIFTED_SHARE
+        every = tuple(map(escape, features)) if of_columns else "*"
         return conditions.SignalCondition(
             metric=self.metric,
             window=self.window,
             column=every if self.column is None else self.column,
             role=self.role,
+            segment=self.segment,
+            baseline=self.baseline,
             level=None if self.level is None else Level(self.level),
             above=self.above,
             below=self.below,

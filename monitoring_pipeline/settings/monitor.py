@@ -6,15 +6,21 @@ belongs in `load`), and places and secrets of a deployment too (they belong in `
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from monitoring_pipeline.capture.labels import LabelColumns
 from monitoring_pipeline.capture.predictions import LogColumns
-from monitoring_pipeline.capture.windows import hour_of
+from monitoring_pipeline.capture.windows import hour_of, window_length
+from monitoring_pipeline.describe import distances
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
-from monitoring_pipeline.describe.references import ColumnSpec
+from monitoring_pipeline.describe.references import ColumnSpec, ReferencePlan, specs_of
+from monitoring_pipeline.describe.spans import Baseline, FixedPeriod, SameHoursOfWeek, TrailingWeeks
+from monitoring_pipeline.evaluate.concept import ConceptPolicy
+from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS, DriftPolicy
+from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.triggers import TriggerPolicy
@@ -88,32 +94,105 @@ class Band(Section):
     critical: float | None = None
 
 
-class WarningBand(Section):
-    """The limit of a metric that confirms others and so never becomes critical by itself."""
+class Trailing(Section):
+    """The weeks before the window."""
 
-    warning: float
+    kind: Literal["trailing"]
+    weeks: Count = 4
+
+    def baseline(self) -> Baseline:
+        return TrailingWeeks(self.weeks)
 
 
-class DriftBands(Section):
-    """Own bands instead of the textbook's; they are also the floor under calibrated thresholds."""
+class SameHours(Section):
+    """The same hours of the weeks before, so that a nightly trough is not called drift."""
 
-    psi: Band | None = None
-    js: Band | None = None
-    ks: WarningBand | None = None
+    kind: Literal["same_hours"]
+    weeks: Count = 4
+
+    def baseline(self) -> Baseline:
+        return SameHoursOfWeek(self.weeks)
+
+
+class Period(Section):
+    """A period in which all was well."""
+
+    kind: Literal["period"]
+    start: Annotated[AwareDatetime, AfterValidator(_whole_hour)]
+    end: Annotated[AwareDatetime, AfterValidator(_whole_hour)]
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> "Period":
+        if self.start >= self.end:
+            raise ValueError("A period ends after it starts: swap the two.")
+        return self
+
+    def baseline(self) -> Baseline:
+        return FixedPeriod(self.start, self.end)
+
+
+def _known_metric(name: str) -> str:
+    if name not in distances.METRICS:
+        near = get_close_matches(name, distances.METRICS, n=1)
+        guess = f"Did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{guess}Known here: {', '.join(distances.METRICS)}.")
+    return name
+
+
+DriftMetric = Annotated[str, AfterValidator(_known_metric)]
 
 
 class Drift(Section):
-    """Distances from the reference.
+    """Distances from the reference, and from other baselines.
 
-    `calibration` is how likely a window without change stays below the threshold; null leaves the bands alone.
+    `false_alarms_per_month` is the alarm budget: how many reports of a metric and window may name a drift that is
+    none. Thresholds follow from it and, if `calibrated`, from how restless the reference itself is; where it is null,
+    `alpha` is how often a single report may. `bands` replace the textbook's, and are the floor under what is
+    calibrated. `last_predictions` adds a window of the last so many predictions, for uneven traffic.
     """
 
     bins: int = Field(default=10, ge=2, le=100)
     min_rows: Count = 1000
     score_bins: int = Field(default=20, ge=2, le=100)
+    metrics: tuple[DriftMetric, ...] = Field(default=DEFAULT_METRICS, min_length=1)
+    segment_metrics: tuple[DriftMetric, ...] = ("psi",)
+    baselines: tuple[Annotated[Trailing | SameHours | Period, Field(discriminator="kind")], ...] = ()
+    last_predictions: Count | None = None
+    false_alarms_per_month: Annotated[float, Field(gt=0)] | None = 2.0
+    correction: Literal["benjamini_hochberg", "benjamini_yekutieli"] = "benjamini_hochberg"
     alpha: Share = 0.01
-    calibration: Share | None = 0.99
-    bands: DriftBands = DriftBands()
+    calibrated: bool = True
+    bands: Mapping[DriftMetric, Band] = Field(default_factory=dict)
+
+
+class Segments(Section):
+    """Columns whose most frequent values are watched on their own; rarer ones are watched together."""
+
+    columns: tuple[str, ...] = ()
+    most: Count = 20
+
+
+class Concept(Section):
+    """Control charts of the hourly prediction errors.
+
+    `average_run_length` is how many labelled hours a chart runs between two false alarms; `slack` is half the shift it
+    finds fastest and `weight` that of the newest hour in its EWMA, in standard deviations of what is new in an hour.
+    """
+
+    history: Duration = timedelta(days=30)
+    average_run_length: Annotated[float, Field(ge=10)] = 8760.0
+    slack: Annotated[float, Field(gt=0)] = 0.5
+    weight: Share = 0.1
+    min_hours: Count = 24
+
+
+class Multivariate(Section):
+    """Drift of all features together, on samples of a day: how many rows it needs and looks at."""
+
+    min_rows: Count = 200
+    max_rows: Count = 1000
+    permutations: Annotated[int, Field(ge=19)] = 100
+    calibration_blocks: Annotated[int, Field(ge=2)] = 12
 
 
 class BaselineShares(Section):
@@ -192,8 +271,11 @@ class Monitor(Section):
     labels: Labels = Labels()
     aliases: tuple[Name, ...] = Field(default=("champion", "challenger", "shadow"), min_length=1)
     windows: tuple[WindowName, ...] = Field(default=("1h", "24h", "7d"), min_length=1)
+    segments: Segments = Segments()
     sampling: Sampling = Sampling()
     drift: Drift = Drift()
+    concept: Concept = Concept()
+    multivariate: Multivariate = Multivariate()
     performance: Performance = Performance()
     rules: tuple[RuleForm, ...] | None = None
     retraining: Retraining = Retraining()
@@ -207,7 +289,9 @@ class Monitor(Section):
     def column_specs(self) -> list[ColumnSpec]:
         """Return the columns to describe: features, the score and the predicted class."""
         features = [
-            ColumnSpec(name, ColumnRole.FEATURE, kind, self.drift.bins) for name, kind in self.features.kinds().items()
+            spec
+            for name, kind in self.features.kinds().items()
+            for spec in specs_of(name, ColumnRole.FEATURE, kind, groups=self.drift.bins, aged=True)
         ]
         served = []
         if self.columns.score is not None:
@@ -215,6 +299,54 @@ class Monitor(Section):
         if self.columns.prediction is not None:
             served.append(ColumnSpec(self.columns.prediction, ColumnRole.PREDICTION, ColumnKind.CATEGORICAL))
         return [*features, *served]
+
+    def feature_columns(self) -> tuple[str, ...]:
+        """Return the features as they are described: a date and time by its parts."""
+        return tuple(spec.name for spec in self.column_specs() if spec.role is ColumnRole.FEATURE)
+
+    def reference_plan(self) -> ReferencePlan:
+        """Return what is learnt from reference rows beyond their distribution."""
+        return ReferencePlan(
+            windows=[window_length(name) for name in self.windows],
+            recurring=any(isinstance(form, SameHours) for form in self.drift.baselines),
+            segments=self.segments.columns,
+            most=self.segments.most,
+        )
+
+    def drift_policy(self) -> DriftPolicy:
+        """Return what is measured of drift."""
+        asked = self.drift
+        return DriftPolicy(
+            windows=tuple(window_length(name) for name in self.windows),
+            min_rows=asked.min_rows,
+            metrics=asked.metrics,
+            segment_metrics=asked.segment_metrics,
+            baselines=tuple(form.baseline() for form in asked.baselines),
+            last_predictions=asked.last_predictions,
+        )
+
+    def concept_policy(self) -> ConceptPolicy:
+        """Return how the control charts are set."""
+        return ConceptPolicy(
+            windows=tuple(window_length(name) for name in self.windows),
+            history=self.concept.history,
+            average_run_length=self.concept.average_run_length,
+            slack=self.concept.slack,
+            weight=self.concept.weight,
+            min_hours=self.concept.min_hours,
+            min_rows=self.performance.min_rows,
+            min_coverage=self.performance.min_coverage,
+        )
+
+    def multivariate_policy(self) -> MultivariatePolicy:
+        """Return how drift of all features together is measured."""
+        asked = self.multivariate
+        return MultivariatePolicy(
+            min_rows=asked.min_rows,
+            max_rows=asked.max_rows,
+            permutations=asked.permutations,
+            max_blocks=asked.calibration_blocks,
+        )
 
     def gate_policy(self) -> GatePolicy:
         """Return what a challenger must show."""
@@ -228,7 +360,7 @@ class Monitor(Section):
 
     def alert_rules(self) -> tuple[Rule, ...]:
         """Return the rules of the file, or the default ones where it has none; an empty list means none."""
-        features = tuple(self.features.kinds())
+        features = self.feature_columns()
         if self.rules is not None:
             return tuple(form.rule(features) for form in self.rules)
         return default_rules(
@@ -240,7 +372,7 @@ class Monitor(Section):
 
     def trigger_policy(self) -> TriggerPolicy:
         """Return the retraining policy, with the default triggers where the file names none."""
-        asked, features = self.retraining, tuple(self.features.kinds())
+        asked, features = self.retraining, self.feature_columns()
         triggers = (
             default_triggers(window=default_window(self.windows), features=features, prediction=self.columns.prediction)
             if asked.triggers is None
@@ -257,10 +389,13 @@ class Monitor(Section):
 
     def judging_policy(self) -> JudgingPolicy:
         """Return how strictly signals are judged."""
-        own = {f"drift.{name}": band for name, band in self.drift.bands if band is not None}
+        own = {f"drift.{name}": _thresholds(band, "above") for name, band in self.drift.bands.items()}
         return JudgingPolicy(
-            bands={**TEXTBOOK, **{metric: _thresholds(band, "above") for metric, band in own.items()}},
+            bands={**TEXTBOOK, **own},
+            false_alarms_per_month=self.drift.false_alarms_per_month,
             alpha=self.drift.alpha,
+            calibrated=self.drift.calibrated,
+            dependent=self.drift.correction == "benjamini_yekutieli",
             baseline_warning=self.performance.baseline.warning,
             baseline_critical=self.performance.baseline.critical,
             floors={
@@ -271,5 +406,5 @@ class Monitor(Section):
         )
 
 
-def _thresholds(band: Band | WarningBand, direction: Literal["above", "below"]) -> Thresholds:
-    return Thresholds(band.warning, getattr(band, "critical", None), "absolute", direction)
+def _thresholds(band: Band, direction: Literal["above", "below"]) -> Thresholds:
+    return Thresholds(band.warning, band.critical, "absolute", direction)

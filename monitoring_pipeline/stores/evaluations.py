@@ -50,7 +50,7 @@ def write_evaluation(
 
 def order(signal: Signal) -> tuple[Any, ...]:
     """Sort key of signals: by hour, then window, and so on; no two signals of one evaluation share it."""
-    place = (signal.metric, signal.column, signal.segment, signal.baseline)
+    place = (signal.metric, signal.column, signal.segment, signal.baseline, signal.span)
     return (signal.window_end, signal.length, signal.version, *place)
 
 

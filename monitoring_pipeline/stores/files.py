@@ -3,12 +3,15 @@
 Add a way of publishing a file here. Keep what is in the files out: it belongs in the stores that write them.
 """
 
+import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,14 +74,38 @@ def digest(content: bytes) -> str:
     return sha256(content).hexdigest()[:20]
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a Parquet file, or some of its columns, as a table; raises StoreError saying which file is broken."""
-    try:
+def read_parquet(path: Path, columns: Sequence[str] | None = None, *, encoded: bool = False) -> pa.Table:
+    """Return a Parquet file, or some of its columns, as a table; raises StoreError saying which file is broken.
+
+    `encoded` leaves text as dictionaries, which is several times faster where values repeat.
+    """
+    with parquet_errors(path):
         if columns is not None:
             return _few_columns(path, path.stat().st_mtime_ns, tuple(columns))
+        texts = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)] if encoded else None
         # Not read_table: it sets up a dataset first, which for a small file takes longer than reading it.
-        with pq.ParquetFile(path, memory_map=False) as file:
+        with pq.ParquetFile(path, memory_map=False, read_dictionary=texts) as file:
             return file.read()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON mapping; raises StoreError saying which file is broken."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such file. Check the path.") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: not readable JSON ({error}). Restore it, or make it anew.") from error
+    if not isinstance(document, dict):
+        raise StoreError(f"{path}: JSON without the keys of a mapping. Name the file that was meant.")
+    return document
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turn what reading a Parquet file raises into a StoreError that says which file is broken."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such file. Check the path.") from error
     except (pa.ArrowException, OSError) as error:

@@ -9,7 +9,7 @@ hourly record here, with its columns. Keep what the records mean out: they belon
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -23,8 +23,11 @@ from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
 from monitoring_pipeline.evaluate.signals import Absence, Signal
+from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType, SeriesKey
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
+from monitoring_pipeline.stats.cardinality import DistinctCount
+from monitoring_pipeline.stats.change_points import DriftPattern
 from monitoring_pipeline.stores.files import parquet_bytes, publish, read_parquet
 from monitoring_pipeline.stores.parquet import hour_name, model_folder, parse_hour
 
@@ -34,6 +37,7 @@ PROFILE_SCHEMA = pa.schema(
     [
         ("version", pa.string()),
         ("segment", pa.string()),
+        ("bins", pa.string()),
         ("rows", pa.int64()),
         ("column", pa.string()),
         ("counts", pa.list_(pa.int64())),
@@ -45,6 +49,7 @@ PROFILE_SCHEMA = pa.schema(
         ("high", pa.float64()),
         ("unseen", pa.list_(pa.struct([("name", pa.string()), ("count", pa.int64())]))),
         ("unseen_rows", pa.int64()),
+        ("distinct", pa.binary()),
     ]
 )
 
@@ -68,6 +73,7 @@ SIGNAL_SCHEMA = pa.schema(
         *((name, pa.float64()) for name in ("low", "high")),
         *((name, pa.string()) for name in ("column", "segment", "baseline")),
         *((name, pa.float64()) for name in ("baseline_value", "p_value")),
+        ("span", pa.string()),
         ("detail", pa.string()),
     ]
 )
@@ -81,6 +87,16 @@ VERDICT_SCHEMA = pa.schema(
         ("threshold", pa.float64()),
         ("threshold_origin", pa.string()),
         ("verdict_reason", pa.string()),
+        ("q_value", pa.float64()),
+    ]
+)
+
+DIAGNOSIS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("type", "pattern")),
+        ("confidence", pa.float64()),
+        ("started_at", TIME),
+        ("evidence", pa.list_(pa.string())),
     ]
 )
 
@@ -145,10 +161,11 @@ class HourlyStore:
 
     def read_served(self, model: str, start: datetime, end: datetime) -> dict[datetime, dict[str, int]]:
         """Return how many rows each version served in every described hour."""
-        tables = self.read("profiles", model, start, end, ["version", "rows"])
+        tables = self.read("profiles", model, start, end, ["version", "segment", "rows"])
+        whole = {hour: table.filter(pc.equal(table["segment"], "")) for hour, table in tables.items()}
         return {
             hour: dict(zip(table["version"].to_pylist(), table["rows"].to_pylist(), strict=True))
-            for hour, table in tables.items()
+            for hour, table in whole.items()
         }
 
     def read_labelled(self, model: str, start: datetime, end: datetime) -> dict[datetime, int]:
@@ -173,18 +190,55 @@ class HourlyStore:
         tables = self.read(report, model, start, end)
         return {hour: [signal_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
 
-    def write_verdicts(self, model: str, hour: datetime, verdicts: Iterable[Verdict]) -> None:
-        self.write("verdicts", model, hour, verdicts_table(verdicts))
+    def write_verdicts(
+        self, model: str, hour: datetime, verdicts: Iterable[Verdict], *, kind: str = "verdicts"
+    ) -> None:
+        self.write(kind, model, hour, verdicts_table(verdicts))
 
     def read_verdicts(
-        self, model: str, start: datetime, end: datetime, metrics: Iterable[str] | None = None
+        self,
+        model: str,
+        start: datetime,
+        end: datetime,
+        metrics: Iterable[str] | None = None,
+        *,
+        kind: str = "verdicts",
     ) -> dict[datetime, list[Verdict]]:
         """Return the verdicts of [start, end), or only those on some metrics: a rule looks at few of many."""
-        tables = self.read("verdicts", model, start, end)
+        tables = self.read(kind, model, start, end)
         if metrics is not None:
             wanted = pa.array(sorted(metrics), pa.string())
             tables = {hour: table.filter(pc.is_in(table["metric"], wanted)) for hour, table in tables.items()}
         return {hour: [verdict_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
+
+    def read_series(
+        self, model: str, start: datetime, end: datetime, metrics: Iterable[str]
+    ) -> dict[str, dict[SeriesKey, dict[datetime, float]]]:
+        """Return the known values of some metrics by version, by metric, column, baseline and window, and by hour.
+
+        Of segments, and of windows that are no length of time, there are none.
+        """
+        place = ["version", "metric", "column", "baseline", "window"]
+        tables = self.read("verdicts", model, start, end, [*place, "segment", "span", "value"])
+        wanted = pa.array(sorted(metrics), pa.string())
+        series: dict[str, dict[SeriesKey, dict[datetime, float]]] = {}
+        for hour, table in tables.items():
+            whole = pc.and_(pc.equal(table["segment"], ""), pc.equal(table["span"], ""))
+            known = pc.and_(table["value"].is_valid(), pc.is_in(table["metric"], wanted))
+            rows = table.filter(pc.and_(whole, known))
+            columns = [rows[name].to_pylist() for name in (*place, "value")]
+            for version, metric, column, baseline, window, value in zip(*columns, strict=True):
+                of_version = series.setdefault(version, {})
+                of_version.setdefault((metric, column, baseline, window), {})[hour] = value
+        return series
+
+    def write_diagnoses(self, model: str, hour: datetime, diagnoses: Iterable[DriftDiagnosis]) -> None:
+        rows = [asdict(diagnosis) for diagnosis in diagnoses]
+        self.write("diagnoses", model, hour, pa.Table.from_pylist(rows, schema=DIAGNOSIS_SCHEMA))
+
+    def read_diagnoses(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[DriftDiagnosis]]:
+        tables = self.read("diagnoses", model, start, end)
+        return {hour: [_diagnosis_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
 
     def write_rules(self, model: str, hour: datetime, outcomes: Iterable[RuleOutcome]) -> None:
         rows = [_rule_row(outcome) for outcome in outcomes]
@@ -196,7 +250,7 @@ class HourlyStore:
 
 
 def _profile_rows(profile: Profile) -> list[dict[str, Any]]:
-    shared = {"version": profile.version, "segment": profile.segment, "rows": profile.rows}
+    shared = {"version": profile.version, "segment": profile.segment, "bins": profile.bins, "rows": profile.rows}
     if not profile.columns:  # a version without a reference: its rows are known, its columns are not
         return [shared]
     return [
@@ -212,6 +266,7 @@ def _profile_rows(profile: Profile) -> list[dict[str, Any]]:
             "high": column.high,
             "unseen": [{"name": category, "count": count} for category, count in column.unseen],
             "unseen_rows": column.unseen_rows,
+            "distinct": column.distinct.sketch if column.distinct else None,
         }
         for name, column in profile.columns.items()
     ]
@@ -219,9 +274,9 @@ def _profile_rows(profile: Profile) -> list[dict[str, Any]]:
 
 def _profiles(table: pa.Table) -> list[Profile]:
     counts, sums = _arrays(table["counts"], np.int64), _arrays(table["sums"], np.float64)
-    columns: dict[tuple[str, str, int], dict[str, ColumnProfile]] = {}
+    columns: dict[tuple[str, str, str, int], dict[str, ColumnProfile]] = {}
     for place, row in enumerate(table.drop_columns(["counts", "sums"]).to_pylist()):
-        entry = columns.setdefault((row["version"], row["segment"], row["rows"]), {})
+        entry = columns.setdefault((row["version"], row["segment"], row["bins"], row["rows"]), {})
         if row["column"] is None:
             continue
         entry[row["column"]] = ColumnProfile(
@@ -234,8 +289,9 @@ def _profiles(table: pa.Table) -> list[Profile]:
             high=row["high"],
             unseen=tuple((item["name"], item["count"]) for item in row["unseen"]),
             unseen_rows=row["unseen_rows"],
+            distinct=DistinctCount(row["distinct"]) if row["distinct"] is not None else None,
         )
-    return [Profile(version, rows, parts, segment) for (version, segment, rows), parts in columns.items()]
+    return [Profile(version, rows, parts, segment, bins) for (version, segment, bins, rows), parts in columns.items()]
 
 
 def _arrays(column: pa.ChunkedArray, dtype: type) -> list[Any]:
@@ -274,14 +330,19 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
         "threshold": verdict.threshold,
         "threshold_origin": verdict.threshold_origin,
         "verdict_reason": verdict.reason,
+        "q_value": verdict.q_value,
     }
 
 
 def verdict_of(row: dict[str, Any]) -> Verdict:
     """Return the verdict a row of `verdicts_table` holds."""
-    return Verdict(
-        signal_of(row), Level(row["level"]), row["threshold"], row["threshold_origin"], row["verdict_reason"]
-    )
+    found = (row[name] for name in ("threshold", "threshold_origin", "verdict_reason", "q_value"))
+    return Verdict(signal_of(row), Level(row["level"]), *found)
+
+
+def _diagnosis_of(row: dict[str, Any]) -> DriftDiagnosis:
+    kinds = {"type": DriftType(row["type"]), "pattern": DriftPattern(row["pattern"])}
+    return DriftDiagnosis(**(row | kinds | {"evidence": tuple(row["evidence"])}))
 
 
 def _rule_row(outcome: RuleOutcome) -> dict[str, Any]:

@@ -4,8 +4,9 @@ Add here what a training script must hand over. Keep profiles out: the monitor b
 """
 
 import json
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def log_reference(
     score: str | None = None,
     prediction: str | None = None,
     label: str | None = None,
+    importances: Mapping[str, float] | None = None,
     tracking_uri: str | None = None,
 ) -> None:
     """Log the rows a model version is compared with, and what each column means, as artifacts of its run.
@@ -51,13 +53,17 @@ def log_reference(
         When each row was, or would have been, predicted: a date and time with its time zone.
     score, prediction, label
         The model's score, the class or value it predicted, and what came true (missing where it never was known).
+    importances
+        How much each feature matters to the model, in any unit, such as scikit-learn's permutation importance; a drift
+        of what matters weighs more in the verdict on all features. Without it all weigh the same.
     tracking_uri
         Where the version is registered; by default wherever the script's MLflow points to.
 
     Raises
     ------
     TableError
-        A column is missing, is used twice, or the times have no zone; or there are no rows.
+        A column is missing, is used twice, or the times have no zone; there are no rows; or an importance is of no
+        feature or not a number.
     RegistryError
         There is no such version, or its run cannot be written to.
     """
@@ -69,7 +75,20 @@ def log_reference(
     )
     if not features:
         raise TableError(f"reference rows of {model_name} v{version}: no features named, at least one is needed.")
-    roles = {"features": list(features), "time": time, "score": score, "prediction": prediction, "label": label}
+    known = {name: float(value) for name, value in (importances or {}).items()}
+    if wrong := sorted(name for name, value in known.items() if name not in features or not math.isfinite(value)):
+        raise TableError(
+            f"reference rows of {model_name} v{version}: the importance of {', '.join(map(repr, wrong))} is of no "
+            "feature, or not a number. Give a finite number for features only."
+        )
+    roles = {
+        "features": list(features),
+        "time": time,
+        "score": score,
+        "prediction": prediction,
+        "label": label,
+        "importances": known,
+    }
 
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

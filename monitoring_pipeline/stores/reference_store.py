@@ -5,10 +5,13 @@ Add a place references come from here. Keep what they contain out: it belongs in
 """
 
 import json
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
+from monitoring_pipeline.describe.blocks import Calibration, calibration_from_json, calibration_to_json
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, RegistryError
 from monitoring_pipeline.retrain.registry import ModelRegistry
@@ -49,6 +52,19 @@ class ReferenceStore:
         self._registry.write_json(version, ARTIFACT, document)
         self._registry.set_tags(reference.model, reference.version, {"reference_digest": reference.digest})
         self._copy(reference)
+
+    def calibration(self, reference: Reference, of: str, compute: Callable[[], Calibration]) -> Calibration:
+        """Return what was learnt from a reference's rows beyond its profile, learning it the first time.
+
+        `of` names what is learnt and how: with other settings it is another calibration.
+        """
+        name = sha256(f"{reference.digest} {of}".encode()).hexdigest()[:16]
+        path = model_folder(self._root, "calibrations", reference.model) / f"{name}.json"
+        if path.exists():
+            return calibration_from_json(_document(path))
+        learnt = compute()
+        publish(path, json.dumps(calibration_to_json(learnt)).encode())
+        return learnt
 
     def _copy(self, reference: Reference) -> None:
         content = json.dumps(reference.to_json()).encode()

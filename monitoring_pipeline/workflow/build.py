@@ -10,6 +10,7 @@ import dagster as dg
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow import jobs, sensors
 from monitoring_pipeline.workflow.alerting import alerting_job, dispatch_job
+from monitoring_pipeline.workflow.daily_assets import daily_assets
 from monitoring_pipeline.workflow.hourly_assets import hourly_assets
 from monitoring_pipeline.workflow.model_assets import model_assets
 from monitoring_pipeline.workflow.resources import Monitoring
@@ -36,13 +37,28 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
     hourly, late_labels = jobs.hourly_job(monitor), jobs.late_labels_job(monitor)
     reference, retraining = jobs.reference_job(monitor), jobs.retraining_job(monitor)
     alerting = alerting_job(monitor)
+    daily_parts = daily_assets(monitor)
+    daily = [jobs.daily_job(monitor)] if daily_parts else []
     return dg.Definitions(
-        assets=[*hourly_assets(monitor), *model_assets(monitor)],
-        jobs=[hourly, late_labels, reference, retraining, alerting],
+        assets=[*hourly_assets(monitor), *daily_parts, *model_assets(monitor)],
+        jobs=[hourly, *daily, late_labels, reference, retraining, alerting],
         schedules=[
             dg.build_schedule_from_partitioned_job(
-                hourly, name=f"{monitor.model}__every_hour", minute_of_hour=jobs.MINUTES_PAST
-            )
+                hourly,
+                name=f"{monitor.model}__every_hour",
+                minute_of_hour=jobs.MINUTES_PAST,
+                description="Describes, evaluates and judges each hour when it is over.",
+            ),
+            *(
+                dg.build_schedule_from_partitioned_job(
+                    job,
+                    name=f"{monitor.model}__every_day",
+                    hour_of_day=0,
+                    minute_of_hour=jobs.DAILY_MINUTES_PAST,
+                    description="Tests the sampled rows of each day when its last hour has been processed.",
+                )
+                for job in daily
+            ),
         ],
         sensors=[
             sensors.registry_sensor(monitor, reference, seconds=sensor_seconds),

@@ -19,7 +19,14 @@ from monitoring_pipeline.publish.charts import sparkline
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
 from monitoring_pipeline.workflow.resources import Monitoring
-from monitoring_pipeline.workflow.tables import distance_table, rounded, rule_table, verdict_table, with_threshold
+from monitoring_pipeline.workflow.tables import (
+    diagnosis_table,
+    distance_table,
+    rounded,
+    rule_table,
+    verdict_table,
+    with_threshold,
+)
 
 BACKFILL = dg.BackfillPolicy.single_run()
 DRAWN = 72
@@ -151,7 +158,10 @@ def describe_serving(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> Iterator[dg.MaterializeResult]:
     """Sample and describe each hour."""
-    described = monitoring.stages(monitor).describe(hours_of(context))
+    described = {
+        hour: [profile for profile in profiles if not profile.segment]
+        for hour, profiles in monitoring.stages(monitor).describe(hours_of(context)).items()
+    }
     sample, profile = (dg.AssetKey([monitor.model, name]) for name in ("serving_sample", "serving_profile"))
     limit = monitor.sampling.rows_per_hour
     for hour, profiles in described.items():
@@ -245,10 +255,16 @@ def report_performance(
 
 def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Judge each hour and evaluate its rules."""
-    judged = monitoring.stages(monitor).judge(hours_of(context))
+    stages = monitoring.stages(monitor)
+    judged = stages.judge(hours_of(context))
+    diagnosed = stages.diagnose(hours_of(context))
     for hour, (verdicts, rules) in judged.items():
         counts = {level.value: sum(verdict.level is level for verdict in verdicts) for level in Level}
-        tables = {"what_stands_out": verdict_table(verdicts), "rules": rule_table(rules)}
+        tables = {
+            "what_stands_out": verdict_table(verdicts),
+            "kind_of_drift": diagnosis_table(diagnosed[hour]),
+            "rules": rule_table(rules),
+        }
         add(context, context.asset_key, hour, tables | counts)
     verdicts, rules = judged[max(judged)]
     last = {"hour": partition_key(max(judged))}

@@ -10,12 +10,16 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from monitoring_pipeline.settings.monitor import Monitor
 
 HOURLY = ("serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts")
+DAILY = ("sample_report",)
 LATE_LABELS = ("outcomes", "performance_report", "verdicts")
 RETRAINING = ("training_set", "challenger", "challenger_evaluation", "promotion")
 
 AssetJob = UnresolvedAssetJobDefinition  # what define_asset_job returns; Dagster has no public name for it
 MINUTES_PAST = 10
 """Minutes past the hour at which it is processed: the last batches of the log have been flushed by then."""
+
+DAILY_MINUTES_PAST = 40
+"""Minutes past midnight UTC at which a day is processed: after its last hour, and late hours, have been."""
 
 
 def asset_job(monitor: Monitor, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
@@ -32,6 +36,11 @@ def asset_job(monitor: Monitor, name: str, assets: tuple[str, ...], description:
 def hourly_job(monitor: Monitor) -> AssetJob:
     """Return the job the schedule starts, and backfills use."""
     return asset_job(monitor, "hourly", HOURLY, "Describe, evaluate and judge one hour, or every hour of a range.")
+
+
+def daily_job(monitor: Monitor) -> AssetJob:
+    """Return the job of what needs rows rather than profiles."""
+    return asset_job(monitor, "daily", DAILY, "Test the sampled rows of one day, or every day of a range.")
 
 
 def late_labels_job(monitor: Monitor) -> AssetJob:

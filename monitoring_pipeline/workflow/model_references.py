@@ -3,12 +3,12 @@
 Add what a version's tags or logged columns say about its reference here. Keep describing out: it belongs in describe.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from monitoring_pipeline.capture.windows import window_length
 from monitoring_pipeline.describe.references import Reference, build_reference
 from monitoring_pipeline.errors import ReferenceError
 from monitoring_pipeline.retrain.registry import ModelRegistry, ModelVersion
@@ -25,6 +25,7 @@ class ReferenceRoles:
     score: str | None
     prediction: str | None
     label: str | None
+    importances: Mapping[str, float]
 
 
 def read_reference_rows(registry: ModelRegistry, version: ModelVersion) -> tuple[pa.Table, ReferenceRoles]:
@@ -32,17 +33,24 @@ def read_reference_rows(registry: ModelRegistry, version: ModelVersion) -> tuple
     roles = registry.read_json(version, REFERENCE_COLUMNS)
     if not isinstance(roles, dict):
         raise ReferenceError(f"{version.name} v{version.version}: {REFERENCE_COLUMNS} is not a mapping. Log it again.")
-    named = ReferenceRoles(roles["time"], roles.get("score"), roles.get("prediction"), roles.get("label"))
+    named = ReferenceRoles(
+        roles["time"], roles.get("score"), roles.get("prediction"), roles.get("label"), roles.get("importances") or {}
+    )
     return registry.read_parquet(version, REFERENCE_ROWS), named
+
+
+def reference_rows(monitoring: Monitoring, monitor: Monitor, version: ModelVersion) -> tuple[pa.Table, ReferenceRoles]:
+    """Return the logged reference rows of a version, score and prediction named as in the monitor's log."""
+    rows, roles = read_reference_rows(monitoring.registry, version)
+    renamed = {roles.score: monitor.columns.score, roles.prediction: monitor.columns.prediction}
+    return rows.rename_columns([renamed.get(name) or name for name in rows.column_names]), roles
 
 
 def build_version_reference(monitoring: Monitoring, monitor: Monitor, version: ModelVersion) -> Reference:
     """Return the reference of a version, from the rows its training script logged with log_reference."""
-    rows, roles = read_reference_rows(monitoring.registry, version)
+    rows, roles = reference_rows(monitoring, monitor, version)
     specs = monitor.column_specs()
-    renamed = {roles.score: monitor.columns.score, roles.prediction: monitor.columns.prediction}
-    rows = rows.rename_columns([renamed.get(name) or name for name in rows.column_names])
-    missing = [spec.name for spec in specs if spec.name not in rows.column_names]
+    missing = sorted({spec.read_from for spec in specs}.difference(rows.column_names))
     if missing:
         raise ReferenceError(
             f"{version.name} v{version.version}: its reference rows lack {', '.join(missing)}, which the "
@@ -57,7 +65,8 @@ def build_version_reference(monitoring: Monitoring, monitor: Monitor, version: M
         computed_at=monitoring.now(),
         time=roles.time,
         label=roles.label,
-        windows=[window_length(name) for name in monitor.windows],
+        plan=monitor.reference_plan(),
+        importances=roles.importances,
         trained_until=_moment(version.tags.get("trained_until")),
     )
 

@@ -17,13 +17,13 @@ from monitoring_pipeline.capture.windows import HOUR, hour_of, window_length
 from monitoring_pipeline.describe.hours import outcome_hours, profile_hours
 from monitoring_pipeline.describe.references import Reference, build_reference
 from monitoring_pipeline.errors import TableError
-from monitoring_pipeline.evaluate.drift import DriftPolicy, drift_by_version
+from monitoring_pipeline.evaluate.concept import concept_by_version
+from monitoring_pipeline.evaluate.drift import drift_by_version
 from monitoring_pipeline.evaluate.performance import PerformancePolicy, performance_by_version
 from monitoring_pipeline.evaluate.signals import Signal
-from monitoring_pipeline.judge.calibration import calibrated_thresholds
+from monitoring_pipeline.judge.judgement import judge_signals
 from monitoring_pipeline.judge.rules import RuleOutcome, evaluate_rules
 from monitoring_pipeline.judge.served import served_verdicts
-from monitoring_pipeline.judge.thresholds import judge_signals
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.settings.monitor import Monitor
 
@@ -52,24 +52,27 @@ def evaluate_tables(
     hours = _hours(rows[columns.predicted_at])
     versions = sorted(pc.unique(rows[columns.version]).to_pylist()) if columns.version else [UNVERSIONED]
     reference = table_reference(monitor, reference_rows, version=versions[0], computed_at=computed_at)
-    references = {version: replace(reference, version=version) for version in versions}
+    references = {version: reference.for_version(version) for version in versions}
     windows = tuple(window_length(name) for name in monitor.windows)
 
     profiles = profile_hours(rows, references, hours, columns)
-    policy = DriftPolicy(windows, monitor.drift.min_rows)
-    signals = drift_by_version(monitor.registry_name, profiles, references, hours, policy)
+    signals = drift_by_version(monitor.registry_name, profiles, references, hours, monitor.drift_policy())
     joined = None if labels is None else _joined(monitor, rows, columns, labels)
     if joined is not None:
         asked = PerformancePolicy(windows, monitor.performance.min_rows, monitor.performance.min_coverage)
         outcomes = outcome_hours(joined, hours, columns)
         signals += performance_by_version(monitor.registry_name, outcomes, references, hours, asked)
+        charts = monitor.concept_policy()
+        signals += concept_by_version(monitor.registry_name, outcomes, references, hours, charts)
 
-    thresholds = calibrated_thresholds(references, probability=monitor.drift.calibration)
-    verdicts = judge_signals(signals, thresholds, monitor.judging_policy())
+    verdicts = judge_signals(signals, references, monitor.judging_policy())
     by_hour: dict[datetime, list[Verdict]] = {hour: [] for hour in hours}
     for verdict in verdicts:
         by_hour[verdict.signal.window_end - HOUR].append(verdict)
-    served = {hour: {profile.version: profile.rows for profile in entries} for hour, entries in profiles.items()}
+    served = {
+        hour: {profile.version: profile.rows for profile in entries if not profile.segment}
+        for hour, entries in profiles.items()
+    }
     rules = evaluate_rules(monitor.alert_rules(), served_verdicts(by_hour, served), hours, model=monitor.registry_name)
     labelled = None if joined is None else len(joined) - joined["actual"].null_count
     return Evaluation(hours, versions, rows.num_rows, labelled, signals, verdicts, rules)
@@ -81,7 +84,7 @@ def table_reference(monitor: Monitor, rows: pa.Table, *, version: str, computed_
     The time of prediction calibrates the thresholds, and the label makes the baseline, where the rows have them.
     """
     specs, time, label = monitor.column_specs(), monitor.columns.predicted_at, monitor.labels.actual
-    needed = [spec.name for spec in specs]
+    needed = list(dict.fromkeys(spec.read_from for spec in specs))
     require_columns(rows, needed, table="reference")
     known = [name for name in dict.fromkeys([*needed, time, label]) if name in rows.column_names]
     return build_reference(
@@ -92,7 +95,7 @@ def table_reference(monitor: Monitor, rows: pa.Table, *, version: str, computed_
         computed_at=computed_at,
         time=time if time in known else None,
         label=label if label in known else None,
-        windows=[window_length(name) for name in monitor.windows],
+        plan=monitor.reference_plan(),
     )
 
 
@@ -101,7 +104,7 @@ def _prepared(monitor: Monitor, predictions: pa.Table) -> tuple[pa.Table, LogCol
     columns = monitor.columns
     if columns.version not in predictions.column_names:
         columns = replace(columns, version=None)
-    wanted = dict.fromkeys([*columns.names(), *(spec.name for spec in monitor.column_specs())])
+    wanted = dict.fromkeys([*columns.names(), *(spec.read_from for spec in monitor.column_specs())])
     rows = predictions.select([name for name in wanted if name in predictions.column_names])
     rows = prepare_predictions(rows, columns, table="predictions")
     if rows.num_rows == 0:

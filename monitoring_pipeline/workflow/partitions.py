@@ -5,12 +5,13 @@ that exists twice, or never.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
 
+DAY = timedelta(days=1)
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -21,6 +22,27 @@ def hourly_partitions(start: datetime, end: datetime | None) -> dg.HourlyPartiti
     return dg.HourlyPartitionsDefinition(
         start_date=start.strftime(KEY_FORMAT), end_date=end.strftime(KEY_FORMAT) if end else None, timezone="UTC"
     )
+
+
+def daily_partitions(start: datetime, end: datetime | None) -> dg.DailyPartitionsDefinition | None:
+    """Return the whole UTC days of monitoring, None where it ends before there is one."""
+    first = (start + DAY - timedelta(microseconds=1)).date()
+    last = end.date() if end else None
+    if last is not None and last <= first:
+        return None
+    return dg.DailyPartitionsDefinition(
+        start_date=first.isoformat(), end_date=last.isoformat() if last else None, timezone="UTC"
+    )
+
+
+def day_key(day: datetime) -> str:
+    """Return the partition key of a day."""
+    return day.date().isoformat()
+
+
+def days_of(context: dg.AssetExecutionContext) -> list[datetime]:
+    """Return the days a run covers: one, or every day of a range."""
+    return hours_of(context)[::24]
 
 
 def partition_key(hour: datetime) -> str:

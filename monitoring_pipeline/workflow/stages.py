@@ -19,20 +19,27 @@ from monitoring_pipeline.describe.hours import hours_by_version, outcome_hours, 
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import Profile, rows_by_hour
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.evaluate.drift import DriftPolicy, drift_by_version
+from monitoring_pipeline.evaluate.concept import concept_by_version
+from monitoring_pipeline.evaluate.drift import drift_by_version
 from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
 from monitoring_pipeline.evaluate.performance import PerformancePolicy, performance_by_version
 from monitoring_pipeline.evaluate.signals import Signal
-from monitoring_pipeline.judge.calibration import calibrated_thresholds
 from monitoring_pipeline.judge.conditions import metrics_of
+from monitoring_pipeline.judge.drift_types import ERROR_SERIES, DriftDiagnosis, SeriesKey, diagnose_drift
+from monitoring_pipeline.judge.judgement import judge_signals
 from monitoring_pipeline.judge.rules import RuleOutcome, evaluate_rules, lookback_hours
 from monitoring_pipeline.judge.served import served_verdicts
-from monitoring_pipeline.judge.thresholds import judge_signals
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
 from monitoring_pipeline.stores.reference_store import ReferenceStore
+
+DIAGNOSED_SPAN = timedelta(days=14)
+"""How far back the manner of a drift is looked for: a step of last month is the present by now."""
+
+SERIES = frozenset({"drift.psi", "drift.ks", "drift.js", "drift.wasserstein_normalised", *ERROR_SERIES})
+"""Metrics whose course over time is looked at."""
 
 SERVING_LOOKBACK = timedelta(days=2)
 """How far back to look for the version that serves: further than a night or a Sunday without traffic."""
@@ -87,8 +94,10 @@ class Stages:
 
     def measure_drift(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
         """Evaluate drift in every window that ends with one of `hours`."""
-        policy = DriftPolicy(self.windows, self.monitor.drift.min_rows)
-        profiles = self.hourly.read_profiles(self.model, min(hours) + HOUR - max(self.windows), max(hours) + HOUR)
+        policy = self.monitor.drift_policy()
+        profiles = self.hourly.read_profiles(self.model, min(hours) + HOUR - policy.reach, max(hours) + HOUR)
+        for start, end in policy.periods:
+            profiles |= self.hourly.read_profiles(self.model, start, end)
         versions = {profile.version for entries in profiles.values() for profile in entries}
         signals = drift_by_version(self.model, profiles, self._references(versions), hours, policy)
         return self._store("drift", hours, signals)
@@ -96,8 +105,11 @@ class Stages:
     def measure_performance(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
         """Evaluate performance in every window that ends with one of `hours`, and the age of each version."""
         asked = self.monitor.performance
-        policy = PerformancePolicy(self.windows, asked.min_rows, asked.min_coverage)
-        start, end = min(hours) + HOUR - max(self.windows), max(hours) + HOUR
+        policy, charts = (
+            PerformancePolicy(self.windows, asked.min_rows, asked.min_coverage),
+            self.monitor.concept_policy(),
+        )
+        start, end = min(hours) + HOUR - max(*self.windows, charts.history), max(hours) + HOUR
         recent = self.hourly.read_outcomes(self.model, start, end)
         served = {hour: {version: part.rows for version, part in parts.items()} for hour, parts in recent.items()}
         by_version = hours_by_version(served, hours, reach=max(self.windows))
@@ -105,6 +117,7 @@ class Stages:
         trained = [reference.trained_until for reference in references.values() if reference.trained_until]
         labelled = self.hourly.read_labelled(self.model, hour_of(min([start, *trained])), end)
         signals = performance_by_version(self.model, recent, references, hours, policy)
+        signals += concept_by_version(self.model, recent, references, hours, charts)
         for version, own_hours in by_version.items():
             known = references[version].trained_until if version in references else None
             signals += lifecycle_signals(self.model, version, own_hours, trained_until=known, labelled_rows=labelled)
@@ -120,11 +133,10 @@ class Stages:
         signals = [self.hourly.read_signals(kind, self.model, min(hours), end) for kind in ("drift", "performance")]
         versions = {signal.version for part in signals for entries in part.values() for signal in entries}
         references = self._references(versions)
-        thresholds = calibrated_thresholds(references, probability=self.monitor.drift.calibration)
         policy = self.monitor.judging_policy()
         for hour in hours:
             found = [signal for part in signals for signal in part.get(hour, [])]
-            history[hour] = judge_signals(found, thresholds, policy)
+            history[hour] = judge_signals(found, references, policy)
             self.hourly.write_verdicts(self.model, hour, history[hour])
         served = self.served_verdicts(history)
         outcomes = evaluate_rules(rules, served, hours, model=self.model)
@@ -134,6 +146,28 @@ class Stages:
             self.hourly.write_rules(self.model, hour, of_hour)
             judged[hour] = history[hour], of_hour
         return judged
+
+    def diagnose(self, hours: Sequence[datetime]) -> dict[datetime, list[DriftDiagnosis]]:
+        """Name what kind of drift the serving version shows in each hour, in which manner and since when."""
+        verdicts = self.served_verdicts(self.hourly.read_verdicts(self.model, min(hours), max(hours) + HOUR))
+        columns = self.monitor.columns
+        outputs = {name for name in (columns.score, columns.prediction) if name is not None}
+        history: dict[str, dict[SeriesKey, dict[datetime, float]]] = {}
+        if any(verdict.level.rank > 0 for entries in verdicts.values() for verdict in entries):
+            start = min(hours) + HOUR - DIAGNOSED_SPAN
+            history = self.hourly.read_series(self.model, start, max(hours) + HOUR, SERIES)
+        found = {}
+        for hour in hours:
+            of_hour = verdicts.get(hour, [])
+            series = history.get(of_hour[0].signal.version, {}) if of_hour else {}
+            # As much of the past as the hour would see computed alone, whatever the range.
+            known = {
+                key: {at: value for at, value in values.items() if hour - DIAGNOSED_SPAN < at <= hour}
+                for key, values in series.items()
+            }
+            found[hour] = diagnose_drift(of_hour, known, outputs=outputs)
+            self.hourly.write_diagnoses(self.model, hour, found[hour])
+        return found
 
     def served_verdicts(self, verdicts: Mapping[datetime, Sequence[Verdict]]) -> dict[datetime, list[Verdict]]:
         """Return the verdicts on the version that served at each hour; rules and triggers look at nothing else."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.judge.drift_types import DriftDiagnosis
 from monitoring_pipeline.judge.rules import RuleOutcome
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.publish.charts import verdict_rows
@@ -34,14 +35,16 @@ def distance_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
     rows: list[dict[str, Cell]] = [
         {
             "column": signal.column,
+            "segment": signal.segment,
             "window": signal.window,
+            "against": signal.baseline,
             "version": signal.version,
             "distance": rounded(signal.value or 0.0),
             "rows": signal.rows,
         }
         for signal in worst
     ]
-    return table(["column", "window", "version", "distance:float", "rows:int"], rows)
+    return table(["column", "segment", "window", "against", "version", "distance:float", "rows:int"], rows)
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> dg.TableMetadataValue:
@@ -53,6 +56,21 @@ def verdict_table(verdicts: Sequence[Verdict]) -> dg.TableMetadataValue:
 def with_threshold(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts on values that were held against a threshold."""
     return [verdict for verdict in verdicts if verdict.threshold_origin != "none"]
+
+
+def diagnosis_table(diagnoses: Sequence[DriftDiagnosis]) -> dg.TableMetadataValue:
+    """Return what kind of drift there is, in which manner, since when, and why it is called that."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "kind": str(diagnosis.type),
+            "manner": str(diagnosis.pattern),
+            "since": f"{diagnosis.started_at:%Y-%m-%d %H:%MZ}" if diagnosis.started_at else "",
+            "confidence": rounded(diagnosis.confidence),
+            "why": "; ".join(diagnosis.evidence),
+        }
+        for diagnosis in diagnoses
+    ]
+    return table(["kind", "manner", "since", "confidence:float", "why"], rows)
 
 
 def rule_table(rules: Sequence[RuleOutcome]) -> dg.TableMetadataValue:

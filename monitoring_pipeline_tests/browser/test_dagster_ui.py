@@ -171,7 +171,7 @@ def test_an_hour_shows_what_was_found_of_it_and_not_of_the_last_hour_of_its_run(
 def test_an_hour_of_drift_shows_the_distance_of_every_column(visit: Visit) -> None:
     visit.open_partition("drift_report", LAST)
     for column in ("usage", "tenure", "plan", "score"):
-        row = visit.page.locator("tr", has_text=re.compile(rf"^{column}4h{VERSION}[0-9.e-]+{4 * ROWS}$"))
+        row = visit.page.locator("tr", has_text=re.compile(rf"^{column}4htraining{VERSION}[0-9.e-]+{4 * ROWS}$"))
         expect(row).to_be_visible()
     expect(visit.page.locator("tr", has_text="largest_psi_4h")).to_contain_text(re.compile(r"\d"))
 

@@ -12,6 +12,7 @@ from monitoring_pipeline.describe.hours import (
     serving_version,
 )
 from monitoring_pipeline.describe.profiles import Profile
+from monitoring_pipeline.describe.references import ReferencePlan
 from monitoring_pipeline_tests.traffic import LOG, VERSION, hour, log_rows, reference
 
 REFERENCE = reference(log_rows(300, seed=0))
@@ -69,6 +70,44 @@ def test_an_hour_a_version_did_not_serve_in_is_empty_and_one_without_its_referen
     profiles = {hour(0): [own], hour(1): [Profile("4", 3, {})], hour(2): [undescribed], hour(3): []}
     found = profiles_of_version(profiles, REFERENCE)
     assert {at: profile.rows for at, profile in found.items()} == {hour(0): 0, hour(1): 0, hour(3): 0}
+
+
+SEGMENTED = reference(log_rows(300, seed=0), plan=ReferencePlan(segments=["plan"], most=2))
+
+
+def test_an_hour_has_a_profile_of_every_version_and_of_every_segment_of_its_rows() -> None:
+    plans = ["basic"] * 4 + ["plus"] * 2 + ["pro", "gold", None]
+    rows = prepared(log_rows(9, seed=1, plan=plans), log_rows(2, seed=2, at=1, plan=["plus"] * 2))
+    described = profile_hours(rows, {VERSION: SEGMENTED}, HOURS, LOG)
+    assert {at: {p.segment: p.rows for p in entries} for at, entries in described.items()} == {
+        hour(0): {"": 9, "plan=basic": 4, "plan=plus": 2, "plan=(other)": 3},
+        hour(1): {"": 2, "plan=plus": 2},
+        hour(2): {},
+    }
+    whole, *parts = described[hour(0)]
+    for name, column in whole.columns.items():
+        assert sum(part.columns[name].rows for part in parts) == column.rows
+        assert sum(part.columns[name].counts for part in parts).tolist() == column.counts.tolist()  # type: ignore[union-attr]
+
+
+def test_a_segment_is_empty_in_hours_in_which_it_had_no_rows() -> None:
+    rows = prepared(log_rows(9, seed=1, plan=["basic"] * 9), log_rows(2, seed=2, at=1, plan=["plus"] * 2))
+    described = profile_hours(rows, {VERSION: SEGMENTED}, HOURS, LOG)
+    basic = profiles_of_version(described, SEGMENTED, segment="plan=basic")
+    assert {at: (profile.rows, profile.segment) for at, profile in basic.items()} == {
+        hour(0): (9, "plan=basic"),
+        hour(1): (0, "plan=basic"),
+        hour(2): (0, "plan=basic"),
+    }
+    assert [profile.rows for profile in profiles_of_version(described, SEGMENTED).values()] == [9, 2, 0]
+
+
+def test_hours_counted_in_the_bins_of_an_earlier_reference_are_not_described() -> None:
+    rows = prepared(log_rows(9, seed=1), log_rows(2, seed=2, at=1))
+    before = profile_hours(rows, {VERSION: reference(log_rows(300, seed=4))}, HOURS[:1], LOG)
+    after = profile_hours(rows, {VERSION: SEGMENTED}, HOURS[1:], LOG)
+    for segment in ("", "plan=basic"):
+        assert list(profiles_of_version(before | after, SEGMENTED, segment=segment)) == HOURS[1:]
 
 
 def test_the_version_that_serves_is_the_one_with_most_rows_in_the_last_hour_that_had_any() -> None:

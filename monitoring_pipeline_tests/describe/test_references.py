@@ -1,19 +1,21 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole, NumericBins
 from monitoring_pipeline.describe.references import (
-    BlockDistances,
     ColumnSpec,
     Reference,
+    ReferencePlan,
     build_reference,
     document_digest,
+    specs_of,
 )
 from monitoring_pipeline.errors import ReferenceError, TableError
 from monitoring_pipeline_tests.traffic import COMPUTED, MODEL, SPECS, START, VERSION, log_rows, reference
@@ -139,8 +141,8 @@ def test_a_changed_document_is_refused(change: str) -> None:
 
 
 def test_a_document_of_another_format_is_refused() -> None:
-    with pytest.raises(ReferenceError, match="format 2, needed 1"):
-        Reference.from_json(document() | {"format": 2})
+    with pytest.raises(ReferenceError, match="format 1, needed 2"):
+        Reference.from_json(document() | {"format": 1})
     with pytest.raises(ReferenceError, match="format None"):
         Reference.from_json({})
 
@@ -156,44 +158,79 @@ def test_rows_that_cannot_be_described_are_refused_with_what_to_do() -> None:
         reference(ROWS.slice(0, 0))
 
 
-def test_a_window_is_calibrated_when_the_reference_holds_two_blocks_of_it() -> None:
-    found = reference(ROWS, time="predicted_at", windows=(HOUR, 24 * HOUR, 36 * HOUR, 48 * HOUR))
-    entry = found.columns["tenure"]
-    assert {metric: list(by_window) for metric, by_window in entry.calibration.items()} == {
-        metric: ["1h", "24h", "36h"] for metric in ("psi", "js", "ks", "wasserstein")
+def plan_segments(**more: Any) -> Reference:
+    plan = ReferencePlan((HOUR, 24 * HOUR), segments=["plan"], most=2)
+    return reference(labelled(ROWS), label="late", time="predicted_at", plan=plan, **more)
+
+
+def test_every_segment_is_described_in_the_bins_of_the_whole() -> None:
+    found = plan_segments()
+    assert list(found.segments) == ["plan=basic", "plan=plus", "plan=(other)"]
+    assert sum(segment.rows for segment in found.segments.values()) == found.rows == 2400
+    for name, entry in found.columns.items():
+        parts = [segment.columns[name] for segment in found.segments.values()]
+        assert {part.column for part in parts} == {entry.column}
+        assert sum(part.profile.counts for part in parts).tolist() == entry.profile.counts.tolist()  # type: ignore[union-attr]
+    basic = found.segments["plan=basic"].columns
+    assert basic["plan"].summary["categories"] == {"basic": found.segments["plan=basic"].rows}
+    assert basic["tenure"].calibrated("psi", "24h") is not None
+
+
+def test_a_reference_with_segments_comes_back_from_json_whole() -> None:
+    found = plan_segments(importances={"tenure": 2.5})
+    again = Reference.from_json(json.loads(json.dumps(found.to_json())))
+    assert again.to_json() == found.to_json()
+    assert (again.segmentations, again.importances) == (found.segmentations, {"tenure": 2.5})
+    assert again.error_dispersion == found.error_dispersion
+    assert found.error_dispersion is not None
+    for name, segment in found.segments.items():
+        assert again.segments[name].rows == segment.rows
+        tenure, expected = again.segments[name].columns["tenure"], segment.columns["tenure"]
+        assert tenure.profile.counts.tolist() == expected.profile.counts.tolist()
+        assert tenure.calibrated("psi", "24h") == expected.calibrated("psi", "24h") is not None
+        assert tenure.column is again.columns["tenure"].column
+
+
+def test_what_a_segment_holds_is_part_of_the_digest() -> None:
+    stored = json.loads(json.dumps(plan_segments().to_json()))
+    stored["segments"]["plan=basic"]["rows"] += 1
+    with pytest.raises(ReferenceError, match="its content has digest"):
+        Reference.from_json(stored)
+
+
+def test_one_reference_can_stand_for_other_versions_in_all_its_segments() -> None:
+    other = plan_segments().for_version("9")
+    assert {other.version, *(segment.version for segment in other.segments.values())} == {"9"}
+
+
+JOINED = specs_of("joined", ColumnRole.FEATURE, ColumnKind.DATETIME, groups=10, aged=True)
+
+
+def joined(rows: pa.Table) -> pa.Table:
+    """Return rows with the moment each customer joined: 36 hours before for every row."""
+    return rows.append_column("joined", pc.subtract(rows["predicted_at"], pa.scalar(timedelta(hours=36))))
+
+
+def test_a_date_and_time_is_described_by_its_hour_its_day_and_its_age() -> None:
+    found = reference(joined(ROWS), [*SPECS, *JOINED], time="predicted_at")
+    parts = [found.columns[f"joined.{part}"] for part in ("hour_of_day", "day_of_week", "age_days")]
+    assert [part.column.read_from for part in parts] == ["joined"] * 3
+    assert [(part.summary["null_rate"], part.summary["invalid"]) for part in parts] == [(0, 0)] * 3
+    hours, days, ages = (part.summary for part in parts)
+    assert (round(hours["min"], 1), round(hours["max"], 1)) == (0.0, 24.0)
+    assert (days["min"], days["max"]) == (2.0, 5.0)  # from Wednesday noon to Saturday noon
+    assert (ages["min"], ages["max"]) == (1.5, 1.5)
+
+
+def test_rows_without_a_time_of_their_own_have_no_age() -> None:
+    found = reference(joined(ROWS), [*SPECS, *JOINED])
+    assert [name for name in found.columns if name.startswith("joined")] == ["joined.hour_of_day", "joined.day_of_week"]
+    assert specs_of("joined", ColumnRole.FEATURE, ColumnKind.DATETIME, groups=10, aged=False) == JOINED[:2]
+
+
+def test_a_date_and_time_comes_back_from_json() -> None:
+    found = reference(joined(ROWS), [*SPECS, *JOINED], time="predicted_at")
+    again = Reference.from_json(json.loads(json.dumps(found.to_json())))
+    assert {name: (each.source, each.part) for name, each in again.specs.items()} == {
+        name: (each.source, each.part) for name, each in found.specs.items()
     }
-    assert found.columns["plan"].calibrated("ks", "24h") is None
-    assert found.columns["plan"].calibrated("js", "24h") is not None
-    day = entry.calibrated("psi", "24h")
-    assert day is not None
-    assert (day.independent, day.largest > 0) == (3.0, True)
-    assert reference(ROWS).columns["tenure"].calibrated("psi", "24h") is None
-
-
-def test_a_stretch_without_rows_makes_no_block() -> None:
-    later = log_rows(800, seed=2, at=24 * 300, hours=24)
-    gap = reference(pa.concat_tables([ROWS, later]), **WITH_TIME).columns["tenure"].calibrated("psi", "24h")
-    assert gap is not None
-    assert 4 <= gap.independent < 7
-
-
-def test_rows_without_a_time_are_described_but_not_calibrated() -> None:
-    rows = ROWS.set_column(1, "predicted_at", pa.array([None] * 2400, pa.timestamp("us", tz="UTC")))
-    found = reference(rows, **WITH_TIME)
-    assert found.rows == 2400
-    assert found.columns["tenure"].calibration == {}
-
-
-def test_a_limit_grows_with_the_probability_and_few_unlike_blocks_put_no_bound_on_it() -> None:
-    blocks = BlockDistances(independent=30.0, log_mean=-3.0, log_variance=0.25, largest=0.2)
-    limits = [blocks.limit(probability) for probability in (0.5, 0.9, 0.99)]
-    assert limits == sorted(limits)
-    assert limits[0] == pytest.approx(np.exp(-3))
-    assert BlockDistances(2.0, -10.0, 100.0, 1.0).limit(0.999) == np.inf
-
-
-def test_a_constant_column_is_calibrated_at_nothing() -> None:
-    rows = ROWS.set_column(ROWS.column_names.index("tenure"), "tenure", pa.array([3.7] * 2400))
-    blocks = reference(rows, **WITH_TIME).columns["tenure"].calibrated("psi", "24h")
-    assert blocks is not None
-    assert blocks.limit(0.99) < 1e-9

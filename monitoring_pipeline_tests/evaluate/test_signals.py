@@ -27,6 +27,7 @@ def test_the_identity_of_a_signal_is_everything_but_what_was_measured() -> None:
         {"baseline": "last_week"},
         {"version": "2"},
         {"window_start": hour(23)},
+        {"span": "last_10000"},
     ]
     for other in others:
         assert signal(**{"value": 0.1, "column": "a", **other}).key != first.key
@@ -35,6 +36,7 @@ def test_the_identity_of_a_signal_is_everything_but_what_was_measured() -> None:
 def test_a_window_is_called_by_its_length() -> None:
     assert [signal(value=1.0, window_start=hour(24 - length)).window for length in (1, 24, 168)] == ["1h", "24h", "7d"]
     assert signal(value=1.0).length == 23 * HOUR
+    assert signal(value=1.0, span="last_10000").window == "last_10000"
 
 
 def test_a_day_must_be_whole_and_a_week_may_lack_three_hours() -> None:

@@ -140,6 +140,10 @@ def test_the_first_version_is_registered_with_everything_the_monitor_needs(track
     assert champion.tags["deployed_at"] == APRIL.isoformat()
     assert champion.tags["trained_until"] == "2013-03-01T00:00:00+00:00"
     columns = registry.read_json(champion, REFERENCE_COLUMNS)
+    assert isinstance(columns, dict)
+    importances = columns.pop("importances")
+    assert set(importances) == set(FEATURES)
+    assert max(importances, key=importances.__getitem__) == "minute_of_day"
     assert columns == {
         "features": list(FEATURES),
         "time": "predicted_at",

@@ -11,7 +11,7 @@ import pytest
 
 from monitoring_pipeline.capture.windows import HOUR, Window
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
-from monitoring_pipeline.describe.references import ColumnSpec
+from monitoring_pipeline.describe.references import specs_of
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.stores.parquet import ParquetPredictionLog
 from monitoring_pipeline_tests.traffic import LOG, MODEL, SPECS, START, drift, hour, log_rows, reference
@@ -53,13 +53,13 @@ def traffic(values: Any) -> pa.Table:
 
 
 def others(signals: list[Signal]) -> list[tuple[Signal, dict[str, object]]]:
-    return [(signal, signal.detail) for signal in signals if signal.column != "feature"]
+    return [(signal, signal.detail) for signal in signals if not signal.column.startswith("feature")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bad_value_in_one_column_changes_no_bit_of_another(kind: ColumnKind, tmp_path: Path) -> None:
-    specs = (*SPECS, ColumnSpec("feature", ColumnRole.FEATURE, kind))
-    against = reference(log_rows(SIZE, seed=5, feature=GOOD[kind]), specs)
+    specs = (*SPECS, *specs_of("feature", ColumnRole.FEATURE, kind, groups=10, aged=True))
+    against = reference(log_rows(SIZE, seed=5, feature=GOOD[kind]), specs, time="predicted_at")
     hours = [hour(0), hour(1)]
     healthy = drift(against, traffic(GOOD[kind]), hours, windows=(1, 2))
     for place, (name, values) in enumerate(POISON.items()):
@@ -77,8 +77,8 @@ def test_a_bad_value_in_one_column_changes_no_bit_of_another(kind: ColumnKind, t
 def test_a_type_that_changes_from_one_hour_to_the_next_changes_no_bit_of_another_column(
     kind: ColumnKind, name: str, tmp_path: Path
 ) -> None:
-    specs = (*SPECS, ColumnSpec("feature", ColumnRole.FEATURE, kind))
-    against = reference(log_rows(SIZE, seed=5, feature=GOOD[kind]), specs)
+    specs = (*SPECS, *specs_of("feature", ColumnRole.FEATURE, kind, groups=10, aged=True))
+    against = reference(log_rows(SIZE, seed=5, feature=GOOD[kind]), specs, time="predicted_at")
     hours = [hour(0), hour(1)]
     found = []
     for folder, second in (("good", GOOD[kind]), ("bad", POISON[name])):
@@ -92,9 +92,9 @@ def test_a_type_that_changes_from_one_hour_to_the_next_changes_no_bit_of_another
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", POISON)
 def test_a_reference_of_bad_values_is_still_a_reference(kind: ColumnKind, name: str) -> None:
-    specs = (*SPECS, ColumnSpec("feature", ColumnRole.FEATURE, kind))
-    healthy = reference(log_rows(SIZE, seed=5, feature=GOOD[kind]), specs)
-    poisoned = reference(log_rows(SIZE, seed=5, feature=POISON[name]), specs)
+    specs = (*SPECS, *specs_of("feature", ColumnRole.FEATURE, kind, groups=10, aged=True))
+    healthy = reference(log_rows(SIZE, seed=5, feature=GOOD[kind]), specs, time="predicted_at")
+    poisoned = reference(log_rows(SIZE, seed=5, feature=POISON[name]), specs, time="predicted_at")
     for column in SPECS:
         assert poisoned.to_json()["columns"][column.name] == healthy.to_json()["columns"][column.name]
     assert len(drift(poisoned, traffic(GOOD[kind]), [hour(0)])) > 0

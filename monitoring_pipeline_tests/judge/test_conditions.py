@@ -127,6 +127,42 @@ def test_segments_do_not_stand_in_for_the_whole() -> None:
     assert evaluate(drift(), [verdict(Level.CRITICAL, segment="JFK")]).state is U
 
 
+def test_segments_are_chosen_by_a_pattern_and_named_with_their_column() -> None:
+    verdicts = [
+        verdict(Level.OK, column="tenure"),
+        verdict(Level.OK, column="tenure", segment="plan=basic"),
+        verdict(Level.WARNING, column="tenure", segment="plan=pro"),
+        verdict(Level.UNKNOWN, column="tenure", segment="plan=(other)"),
+        verdict(Level.CRITICAL, column="tenure", segment="region=EU"),
+    ]
+
+    found = evaluate(drift(segment="plan=*"), verdicts)
+
+    assert (found.state, found.evidence) == (T, (verdicts[2],))
+    assert found.reason.endswith("1 of 3 columns, 1 unknown, 1 needed; tenure in plan=pro: 0.2")
+    assert evaluate(drift(segment="plan=basic"), verdicts).state is F
+    assert evaluate(drift(segment="plan=(other)"), verdicts).state is U
+    assert evaluate(drift(segment="*"), verdicts).evidence == (verdicts[2], verdicts[4])
+    assert evaluate(drift(), verdicts).state is F
+
+
+def test_a_condition_looks_at_the_baseline_it_names_and_at_training_without_one() -> None:
+    verdicts = [verdict(Level.CRITICAL), verdict(Level.OK, baseline="same_hours_4w")]
+
+    assert evaluate(drift(), verdicts).state is T
+    found = evaluate(drift(baseline="same_hours_4w"), verdicts)
+    assert found.state is F
+    assert found.reason == "drift.psi over 24h against same_hours_4w warning or worse: 0.05"
+    assert evaluate(drift(baseline="trailing_4w"), verdicts).state is U
+
+
+def test_the_last_predictions_are_a_window_of_their_own() -> None:
+    verdicts = [verdict(Level.CRITICAL, span="last_10000"), verdict(Level.OK)]
+
+    assert evaluate(drift(), verdicts).state is F
+    assert evaluate(SignalCondition("drift.psi", "last_10000", level=Level.WARNING), verdicts).state is T
+
+
 def test_a_condition_looks_at_its_role_and_an_unnamed_version_has_served() -> None:
     verdicts = [verdict(Level.OK, version="1"), verdict(Level.CRITICAL, version="2")]
     roles = {"2": "challenger"}

@@ -25,6 +25,7 @@ from monitoring_pipeline.describe.columns import Column, ColumnKind
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
 from monitoring_pipeline.describe.references import profile_from_json, profile_to_json
+from monitoring_pipeline.stats.cardinality import DistinctCount
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline_tests.traffic import START, VERSION, column
 
@@ -175,10 +176,24 @@ def stored_outcome(outcome: OutcomeProfile) -> OutcomeProfile:
     return found
 
 
+@st.composite
+def distinct_counts(draw: st.DrawFn) -> Case:
+    # Stretches of numbers, so that some examples have more values than the sketch keeps.
+    stretches = st.tuples(st.integers(0, 1500), st.integers(0, 700)).map(lambda each: range(each[0], sum(each)))
+    parts = [[str(number) for number in draw(stretches)] + draw(some(st.sampled_from(NAMES))) for _ in range(3)]
+    return Case(
+        [DistinctCount.of(part) for part in parts],
+        DistinctCount.of([value for part in parts for value in part]),
+        DistinctCount.empty(),
+        lambda count: DistinctCount(bytes(count.sketch)),
+    )
+
+
 EXAMPLES: Mapping[str, st.SearchStrategy[Case]] = {
     "monitoring_pipeline.describe.profiles:ColumnProfile": column_profiles(),
     "monitoring_pipeline.describe.profiles:Profile": profiles(),
     "monitoring_pipeline.describe.outcomes:OutcomeProfile": outcome_profiles(),
+    "monitoring_pipeline.stats.cardinality:DistinctCount": distinct_counts(),
 }
 every_mergeable = pytest.mark.parametrize("name", EXAMPLES)
 
@@ -275,9 +290,15 @@ def test_a_stored_record_comes_back_bit_for_bit(name: str) -> None:
 
 
 def test_what_does_not_belong_together_does_not_merge() -> None:
-    first = Profile.empty("1", {"a": column("a", [1.0])})
-    for other in (Profile.empty("2", {"a": column("a", [1.0])}), Profile.empty("1", {}), Profile.empty("1", {}, "x")):
-        with pytest.raises(ValueError, match="only profiles of one version"):
+    own = {"a": column("a", [1.0])}
+    first = Profile.empty("1", own)
+    for other in (
+        Profile.empty("2", own),
+        Profile.empty("1", {}),
+        Profile.empty("1", own, "x"),
+        Profile.empty("1", {"a": column("a", [2.0])}),
+    ):
+        with pytest.raises(ValueError, match=f"{other.version}.*{other.segment}.*{other.bins}.*do not add up"):
             first.merge(other)
 
 

@@ -18,7 +18,7 @@ def shown(*entries: ColumnComparison) -> str:
 
 
 def drifted(column: str = "tenure", **more: object) -> ColumnComparison:
-    numbers = {"value": 0.51, "threshold": 0.25, "threshold_origin": "calibrated", "p_value": 1e-9, "moved": MOVED}
+    numbers = {"value": 0.51, "threshold": 0.25, "threshold_origin": "calibrated", "q_value": 1e-9, "moved": MOVED}
     return ColumnComparison(column, "numeric", 4200, 3000, Level.CRITICAL, **{**numbers, **more})  # type: ignore[arg-type]
 
 

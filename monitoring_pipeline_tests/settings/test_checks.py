@@ -8,6 +8,10 @@ from monitoring_pipeline.settings.load import parse_monitor
 SHORTEST: dict[str, Any] = {"model": "churn", "start": "2026-04-01T00:00Z", "features": {"numeric": ["tenure", "age"]}}
 DRIFT = {"metric": "drift.psi", "window": "24h", "level": "warning"}
 BREACH = {"metric": "performance.f1", "window": "24h", "level": "critical"}
+JS = DRIFT | {"metric": "drift.js"}
+ONE = {"warning": 1.0}
+SAME_HOURS = {"kind": "same_hours", "weeks": 2}
+BY_PLAN = {"features": {"categorical": ["plan"]}, "segments": {"columns": ["plan"]}}
 
 
 def found(**sections: Any) -> list[str]:
@@ -69,6 +73,43 @@ def test_drift_pages_only_together_with_a_breach(condition: Any, pages_on_drift_
             "rules[0].condition.level drift.wasserstein has no band, so it is always ok.",
         ),
         (
+            {"rules": [rule({"metric": "drift.kl", "above": 0.1})]},
+            "rules[0].condition.metric drift.kl is not measured.",
+        ),
+        (
+            {"rules": [rule(DRIFT | {"window": "last_10000"})]},
+            "rules[0].condition.window last_10000 is not among this monitor's windows.",
+        ),
+        (
+            {"rules": [rule(DRIFT | {"baseline": "same_hours_4w"})]},
+            "rules[0].condition.baseline 'same_hours_4w' is not among this monitor's baselines.",
+        ),
+        (
+            {"rules": [rule(DRIFT | {"segment": "plan=*"})]},
+            "rules[0].condition.segment 'plan=*' matches no segment.",
+        ),
+        (
+            BY_PLAN | {"rules": [rule(DRIFT | {"metric": "drift.js", "segment": "plan=*"})]},
+            "rules[0].condition.segment drift.js is not measured per segment.",
+        ),
+        (
+            BY_PLAN
+            | {"drift": {"last_predictions": 900}, "rules": [rule(DRIFT | {"segment": "*", "window": "last_900"})]},
+            "rules[0].condition.segment segment and window are not measured together.",
+        ),
+        (
+            {"segments": {"columns": ["tenure"]}},
+            "segments.columns[0] 'tenure' is not a categorical or boolean feature.",
+        ),
+        (
+            {"drift": {"bands": {"std_ratio": {"warning": 2.0, "critical": 1.5}}}},
+            "drift.bands.std_ratio is critical before it warns.",
+        ),
+        (
+            {"rules": [rule({"metric": "drift.drifted_share", "level": "critical"}, severity="critical")]},
+            "rules[0].severity drift alone may be harmless and must not page.",
+        ),
+        (
             {"rules": [rule(DRIFT), rule(BREACH)]},
             "rules[1].name 'a' is the name of entry 0 too.",
         ),
@@ -111,6 +152,16 @@ def test_settings_that_contradict_each_other_are_found(sections: dict[str, Any],
         {"notifications": {"routes": {"warning": ["slack"]}, "slack": {"channel": "#ml"}}},
         {"features": {"numeric": ["score"]}, "columns": {"score": "probability"}},
         {"rules": []},
+        {"rules": [rule({"metric": "drift.drifted_share", "level": "critical"})]},
+        {
+            "rules": [rule({"metric": "drift.wasserstein", "level": "warning"})],
+            "drift": {"bands": {"wasserstein": ONE}},
+        },
+        {"rules": [rule({"metric": "drift.kl", "above": 0.1})], "drift": {"metrics": ["kl"]}},
+        {"rules": [rule(DRIFT | {"window": "last_900"})], "drift": {"last_predictions": 900}},
+        {"rules": [rule(DRIFT | {"baseline": "same_hours_2w"})], "drift": {"baselines": [SAME_HOURS]}},
+        BY_PLAN | {"rules": [rule(DRIFT | {"segment": "plan=*"}), rule(DRIFT | {"segment": "*"}) | {"name": "b"}]},
+        BY_PLAN | {"drift": {"segment_metrics": ["js"]}, "rules": [rule(JS | {"segment": "plan=pro"})]},
     ],
 )
 def test_settings_that_agree_pass(sections: dict[str, Any]) -> None:
@@ -121,7 +172,8 @@ def test_settings_that_agree_pass(sections: dict[str, Any]) -> None:
     "nonsense", [None, 3, "text", [], [1, None], {"numeric": 3}, {"condition": [[]]}, [{"all": 1}]]
 )
 @pytest.mark.parametrize(
-    "section", ["features", "columns", "labels", "windows", "rules", "aliases", "retraining", "performance", "drift"]
+    "section",
+    ["features", "columns", "labels", "windows", "rules", "aliases", "retraining", "performance", "drift", "segments"],
 )
 def test_checks_survive_data_of_any_shape(section: str, nonsense: Any) -> None:
     accepted = section == "rules" and nonsense in (None, [])

@@ -32,7 +32,16 @@ drift:
   alpha: 2  # 1
   bands:
     psi: {warning: 0.3, critical: 0.2}  # 1
-    ks: {warning: 0.1, critical: 0.2}  # 1
+    kss: {warning: 0.1}  # 1
+  metrics: [psi, psy]  # 1
+  baselines:
+    - {kind: trailing, weeks: 0}  # 1
+    - {kind: same_hour, weeks: 4}  # 1
+    - {kind: period, start: 2026-05-01T00:00Z, end: 2026-04-01T00:00Z}  # 1
+  last_predictions: 0  # 1
+  false_alarms_per_month: -2  # 1
+  correction: bonferroni  # 1
+segments: {columns: [tenure]}  # 1
 performance:
   floors:
     acuracy: {warning: .nan}  # 2
@@ -108,12 +117,12 @@ def test_every_problem_of_a_broken_file_is_reported_at_once_on_its_line(tmp_path
     ("line", "where", "words"),
     [
         ("windws: [1h]", "windws", "Did you mean 'windows'? Known here: aliases, columns,"),
-        ("drift: {min_row: 5}", "drift.min_row", "Did you mean 'min_rows'? Known here: alpha, bands, bins,"),
+        ("drift: {min_row: 5}", "drift.min_row", "Did you mean 'min_rows'? Known here: alpha, bands, baselines, bins,"),
         ("columns: {skore: p}", "columns.skore", "Did you mean 'score'? Known here: latency_ms,"),
         (
             "rules: [{name: a, condition: {all: [{metric: drift.psi, window: 24h, levl: warning, above: 1}]}}]",
             "rules[0].condition.all[0].levl",
-            "Did you mean 'level'? Known here: above, below,",
+            "Did you mean 'level'? Known here: above, baseline, below,",
         ),
         (
             "rules: [{name: a, conditions: {}, condition: {metric: drift.ks, level: warning}}]",

@@ -1,14 +1,21 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from monitoring_pipeline.capture.labels import LabelColumns
+from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import ColumnKind
+from monitoring_pipeline.describe.distances import METRICS
+from monitoring_pipeline.describe.references import ReferencePlan
+from monitoring_pipeline.describe.spans import FixedPeriod, SameHoursOfWeek, TrailingWeeks
+from monitoring_pipeline.errors import SettingsError
+from monitoring_pipeline.evaluate.drift import DriftPolicy
 from monitoring_pipeline.judge.conditions import All, AtLeast, Not, SignalCondition, evaluate
 from monitoring_pipeline.judge.conditions import Any as AnyOf
 from monitoring_pipeline.judge.rules import Rule
-from monitoring_pipeline.judge.thresholds import TEXTBOOK, Thresholds
+from monitoring_pipeline.judge.thresholds import TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.settings.load import parse_monitor
 from monitoring_pipeline.settings.monitor import Monitor
@@ -38,6 +45,10 @@ def test_a_short_file_has_the_documented_defaults() -> None:
     assert short.labels.max_delay == timedelta(days=7)
     assert short.labels.columns() == LabelColumns()
     assert short.registry_name == "churn"
+    assert short.drift.false_alarms_per_month == 2.0
+    assert short.judging_policy() == JudgingPolicy(false_alarms_per_month=2.0, alpha=0.01, calibrated=True)
+    assert short.drift_policy() == DriftPolicy((HOUR, 24 * HOUR, 7 * 24 * HOUR), 1000)
+    assert short.reference_plan() == ReferencePlan([HOUR, 24 * HOUR, 7 * 24 * HOUR])
 
 
 def test_features_keep_their_kind_and_the_order_of_the_kinds() -> None:
@@ -155,7 +166,7 @@ def test_triggers_of_the_file_replace_the_default_ones() -> None:
 
 def test_own_bands_and_floors_reach_the_judgement() -> None:
     policy = monitor(
-        drift={"alpha": 0.05, "bands": {"psi": {"warning": 0.3, "critical": 0.6}}},
+        drift={"alpha": 0.05, "bands": {"psi": {"warning": 0.3, "critical": 0.6}, "std_ratio": {"warning": 1.5}}},
         performance={
             "baseline": {"warning": 0.1, "critical": 0.2},
             "floors": {"accuracy": {"warning": 0.85, "critical": 0.75}, "log_loss": {"warning": 0.7}},
@@ -164,11 +175,94 @@ def test_own_bands_and_floors_reach_the_judgement() -> None:
     ).judging_policy()
 
     assert policy.bands["drift.psi"] == Thresholds(0.3, 0.6, "absolute", "above")
+    assert policy.bands["drift.std_ratio"] == Thresholds(1.5, None, "absolute", "above")
     assert policy.bands["drift.ks"] == TEXTBOOK["drift.ks"]
     assert policy.floors["accuracy"] == Thresholds(0.85, 0.75, "absolute", "below")
     assert policy.floors["log_loss"] == Thresholds(0.7, None, "absolute", "above")
     assert (policy.alpha, policy.baseline_warning, policy.baseline_critical) == (0.05, 0.1, 0.2)
     assert policy.significant_only is False
+
+
+def test_what_is_measured_of_drift_and_against_what_follows_the_file() -> None:
+    asked = monitor(
+        features={"categorical": ["plan"]},
+        segments={"columns": ["plan"], "most": 3},
+        drift={
+            "metrics": ["psi", "kl"],
+            "segment_metrics": ["psi", "js"],
+            "last_predictions": 10_000,
+            "baselines": [
+                {"kind": "trailing", "weeks": 2},
+                {"kind": "same_hours"},
+                {"kind": "period", "start": "2026-05-01T02:00+02:00", "end": "2026-05-08T00:00Z"},
+            ],
+        },
+    )
+    period = FixedPeriod(datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 8, tzinfo=UTC))
+
+    policy = asked.drift_policy()
+
+    assert policy.baselines == (TrailingWeeks(2), SameHoursOfWeek(4), period)
+    assert (policy.metrics, policy.segment_metrics, policy.last_predictions) == (("psi", "kl"), ("psi", "js"), 10_000)
+    assert (policy.reach, policy.periods) == (timedelta(days=35), ((period.start, period.end),))
+    plan = asked.reference_plan()
+    assert (plan.recurring, plan.segments, plan.most) == (True, ("plan",), 3)
+
+
+def test_every_distance_can_be_asked_for_and_no_other() -> None:
+    names = tuple(METRICS)
+
+    assert monitor(drift={"metrics": names}).drift.metrics == names
+    with pytest.raises(SettingsError, match="'psy' cannot be used"):
+        monitor(drift={"metrics": ["psy"]})
+
+
+def test_the_alarm_budget_and_the_correction_reach_the_judgement() -> None:
+    strict = {"false_alarms_per_month": 0.5, "correction": "benjamini_yekutieli", "calibrated": False}
+    policy = monitor(drift=strict).judging_policy()
+    assert (policy.false_alarms_per_month, policy.dependent, policy.calibrated) == (0.5, True, False)
+
+    single = monitor(drift={"false_alarms_per_month": None, "alpha": 0.02}).judging_policy()
+    assert single.alarm_rate(24 * HOUR) == single.alarm_rate(HOUR) == 0.02
+
+
+def test_a_date_and_time_is_watched_by_its_parts_in_rules_too() -> None:
+    dated = monitor(features={"numeric": ["tenure"], "datetime": ["joined"]})
+    parts = ("joined.hour_of_day", "joined.day_of_week", "joined.age_days")
+
+    assert dated.feature_columns() == ("tenure", *parts)
+    (rule, *_) = dated.alert_rules()
+    for name in parts:
+        assert holds(rule, verdict(Level.WARNING, column=name)) == "true"
+
+
+def test_a_rule_can_look_at_segments_baselines_the_last_predictions_and_the_share_of_features() -> None:
+    conditions = [
+        {"metric": "drift.psi", "window": "24h", "segment": "plan=*", "level": "warning"},
+        {"metric": "drift.psi", "window": "24h", "baseline": "same_hours_4w", "level": "warning"},
+        {"metric": "drift.psi", "window": "last_10000", "level": "warning"},
+        {"metric": "drift.drifted_share", "window": "24h", "level": "critical"},
+    ]
+    found = monitor(
+        features={"categorical": ["plan"]},
+        segments={"columns": ["plan"]},
+        drift={"baselines": [{"kind": "same_hours"}], "last_predictions": 10_000},
+        rules=[{"name": str(place), "condition": condition} for place, condition in enumerate(conditions)],
+    ).alert_rules()
+
+    drift = SignalCondition("drift.psi", "24h", column=("plan",), level=Level.WARNING)
+    assert [rule.condition for rule in found] == [
+        replace(drift, segment="plan=*"),
+        replace(drift, baseline="same_hours_4w"),
+        replace(drift, window="last_10000"),
+        SignalCondition("drift.drifted_share", "24h", level=Level.CRITICAL),
+    ]
+
+
+@pytest.mark.parametrize("end", ["2026-05-01T00:00Z", "2026-04-30T00:00Z"])
+def test_a_period_that_does_not_end_after_it_starts_is_refused(end: str) -> None:
+    with pytest.raises(SettingsError, match="A period ends after it starts"):
+        monitor(drift={"baselines": [{"kind": "period", "start": "2026-05-01T00:00Z", "end": end}]})
 
 
 @pytest.mark.parametrize("text", ["24h", "1d", "1440m"])

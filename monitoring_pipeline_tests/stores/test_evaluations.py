@@ -30,6 +30,23 @@ def test_files_are_written_whole_and_replace_what_was_there(tmp_path: Path) -> N
     assert json.loads((tmp_path / "out" / "verdicts.json").read_bytes()) == []  # nothing to hold it against
 
 
+def test_the_last_predictions_have_a_place_of_their_own_beside_a_window_as_long(tmp_path: Path) -> None:
+    twins = [signal(span="last_10000"), signal(), signal(baseline="same_hours_4w"), signal(segment="plan=pro")]
+    for folder, given in (("one", twins), ("two", twins[::-1])):
+        write_evaluation(tmp_path / folder, given, [verdict(Level.WARNING, span="last_10000")], [])
+    first, second = ((tmp_path / folder / "signals.json").read_bytes() for folder in ("one", "two"))
+    assert first == second
+    rows = json.loads(first)
+    assert [(row["window"], row["baseline"], row["segment"]) for row in rows] == [
+        ("24h", "same_hours_4w", ""),
+        ("24h", "training", ""),
+        ("last_10000", "training", ""),
+        ("24h", "training", "plan=pro"),
+    ]
+    (told,) = json.loads((tmp_path / "one" / "verdicts.json").read_bytes())
+    assert told["window"] == "last_10000"
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"file/out: cannot be written .*Name another folder"):

@@ -53,7 +53,8 @@ def rows() -> pd.DataFrame:
 def test_rows_and_the_meaning_of_their_columns_come_back_with_the_version(
     tracking_uri: str, rows: pd.DataFrame
 ) -> None:
-    log_reference(rows, model_name="delays", version=1, tracking_uri=tracking_uri, **ROLES)
+    weights = {"distance": 0.02}
+    log_reference(rows, model_name="delays", version=1, importances=weights, tracking_uri=tracking_uri, **ROLES)
     registry = MlflowRegistry(tracking_uri)
     version = registry.version("delays", 1)
     expected = pa.table(
@@ -70,13 +71,15 @@ def test_rows_and_the_meaning_of_their_columns_come_back_with_the_version(
         }
     )
     assert registry.read_parquet(version, REFERENCE_ROWS).equals(expected)
-    assert registry.read_json(version, REFERENCE_COLUMNS) == ROLES
+    assert registry.read_json(version, REFERENCE_COLUMNS) == ROLES | {"importances": weights}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"score": "probability"}, "'probability' not found; it has"),
+        ({"importances": {"score": 1.0}}, "importance of 'score' is of no feature"),
+        ({"importances": {"carrier": float("nan")}}, "importance of 'carrier'"),
         ({"features": ["carrier", "actual"]}, "'actual' named for two uses"),
         ({"features": []}, "no features named"),
         ({"time": "distance", "features": ["carrier"]}, "need a timestamp with a time zone"),

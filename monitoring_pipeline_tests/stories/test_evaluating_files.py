@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.cli import app
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.evaluate.signals import TRAINING, Signal
 from monitoring_pipeline.settings.load import load_monitor
 from monitoring_pipeline.stores.evaluations import order
 from monitoring_pipeline.stores.files import read_parquet
@@ -35,7 +35,13 @@ start: 2026-11-20T00:00Z
 features: {numeric: [tenure], categorical: [plan]}
 windows: [1h, 6h]
 labels: {max_delay: 1d}
-drift: {min_rows: 30}
+segments: {columns: [plan], most: 2}
+drift:
+  min_rows: 30
+  last_predictions: 100
+  baselines:
+    - {kind: trailing, weeks: 1}
+    - {kind: period, start: 2026-11-20T00:00Z, end: 2026-11-20T06:00Z}
 performance: {min_rows: 30, min_coverage: 0.5}
 rules:
   - {name: feature_drift, for: 2, severity: warning, condition: {metric: drift.psi, window: 1h, level: critical}}
@@ -115,10 +121,13 @@ def signals(folder: Path) -> list[Signal]:
     return [signal_of(row) for row in read_parquet(folder / "signals.parquet").to_pylist()]
 
 
-def of(folder: Path, metric: str, *, window: str = "1h", column: str = "") -> dict[datetime, Signal]:
+def of(
+    folder: Path, metric: str, *, window: str = "1h", column: str = "", segment: str = "", baseline: str = TRAINING
+) -> dict[datetime, Signal]:
     """Return the signals of one metric by the start of the hour they end with."""
-    wanted = (metric, window, column)
-    return {s.window_end - HOUR: s for s in signals(folder) if (s.metric, s.window, s.column) == wanted}
+    wanted = (metric, window, column, segment, baseline)
+    places = ((s, (s.metric, s.window, s.column, s.segment, s.baseline)) for s in signals(folder))
+    return {signal.window_end - HOUR: signal for signal, place in places if place == wanted}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -132,6 +141,24 @@ def test_every_hour_has_every_signal_once_in_a_fixed_order(written: Path) -> Non
     for metric, column in (("drift.psi", "tenure"), ("drift.js", "plan"), ("performance.roc_auc", "")):
         for window in ("1h", "6h"):
             assert list(of(written, metric, window=window, column=column)) == [hour(n) for n in range(HOURS)]
+
+
+def test_segments_baselines_and_the_last_predictions_are_told_beside_the_rest(written: Path) -> None:
+    names = ("basic", "plus", "(other)")
+    by_plan = [of(written, "drift.psi", window="6h", column="tenure", segment=f"plan={name}") for name in names]
+    whole = of(written, "drift.psi", window="6h", column="tenure")
+    for at, signal in whole.items():
+        assert sum(part[at].rows for part in by_plan) == signal.rows
+    last = of(written, "drift.psi", window="last_100", column="tenure")
+    assert [last[hour(number)].absence for number in (0, 1, 2)] == ["too_few_rows", "too_few_rows", None]
+    assert (last[hour(9)].rows, last[hour(9)].length) == (120, 4 * HOUR)  # the seventh hour was empty
+    assert last[hour(HOURS - 1)].value is not None
+    period = of(written, "drift.psi", column="tenure", baseline="2026-11-20T00Z/2026-11-20T06Z")
+    assert (period[hour(EMPTY)].absence, period[hour(20)].absence) == ("empty_hour", None)
+    drifted, calm = (float(period[hour(number)].value or 0.0) for number in (DRIFTS, 20))
+    assert drifted > 4 * calm
+    trailing = of(written, "drift.psi", column="tenure", baseline="trailing_1w")
+    assert {signal.absence for at, signal in trailing.items() if at not in (hour(EMPTY), hour(THIN))} == {"warming_up"}
 
 
 def test_signals_as_json_say_what_signals_as_parquet_say(written: Path) -> None:
@@ -216,7 +243,7 @@ def test_late_labels_change_exactly_their_hours_and_the_windows_that_hold_them(
     assert changed == touched
     assert {
         new.metric.split(".")[0] for old, new in zip(signals(before), signals(written), strict=True) if old != new
-    } == {"performance"}
+    } == {"performance", "concept"}
 
 
 def test_a_label_that_comes_after_the_longest_delay_changes_nothing(files: Files, tmp_path: Path) -> None:

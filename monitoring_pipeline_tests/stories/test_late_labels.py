@@ -31,7 +31,9 @@ def test_late_labels_change_exactly_their_hours(deployment: Deployment) -> None:
     changed = {name for name in after if after[name] != before.get(name)}
     assert set(after) == set(before)
     assert changed == {
-        f"{kind}/2026-11-20T{number:02}Z" for kind in ("outcomes", "performance", "verdicts") for number in (2, 4, 5)
+        f"{kind}/2026-11-20T{number:02}Z"
+        for kind in ("outcomes", "performance", "verdicts", "diagnoses")
+        for number in (2, 4, 5)
     }
     assert coverage(deployment, 2).value == 1.0
     assert deployment.tick(LATE).run_requests == []

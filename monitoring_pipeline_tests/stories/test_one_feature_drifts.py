@@ -61,7 +61,7 @@ def test_one_feature_drifts_the_owner_is_told_once_and_it_resolves(
         "drift.psi",
         "usage",
         f"{worst['value']:.4g}",
-        f"{worst['threshold']:.4g} (calibrated)",
+        f"{worst['threshold']:.4g} (textbook)",
         "Top bins",
         "<https://runbooks.example/feature-drift|Runbook>",
     ):

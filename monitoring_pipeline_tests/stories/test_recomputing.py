@@ -11,7 +11,7 @@ from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline_tests.deployments import MODEL, Deployment, champion, customers, scored
 from monitoring_pipeline_tests.traffic import START, hour
 
-KINDS = ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "rules")
+KINDS = ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "diagnoses", "rules")
 
 
 @pytest.fixture(params=["a new champion", "back to the old one"])

@@ -5,18 +5,22 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
+from monitoring_pipeline.stats.block_limits import block_limit_from_moments, block_moments
 from monitoring_pipeline.stats.distances import (
+    hellinger_distance,
     jensen_shannon_divergence,
     kolmogorov_smirnov_distance,
+    l_infinity_distance,
     population_stability_index,
 )
 from monitoring_pipeline.stats.histograms import occupied_bins, proportions, smoothed_pair
+from monitoring_pipeline.stats.hypothesis_tests import chi_square_two_sample, permutation_p_value, two_sample_ks
+from monitoring_pipeline.stats.largest_differences import l_infinity_p_value
 from monitoring_pipeline.stats.null_distributions import (
-    chi_square_two_sample,
+    hellinger_p_value,
     jensen_shannon_p_value,
     ks_p_value,
     psi_p_value,
-    two_sample_ks,
 )
 
 REPETITIONS = 2000
@@ -51,6 +55,76 @@ def test_at_two_thousand_rows_a_side_the_false_alarm_rate_is_the_level(test: str
 @pytest.mark.parametrize("rows", [(100_000, 40), (100_000, 200), (100, 100)])
 def test_small_windows_alarm_no_more_often_than_the_level(test: str, rows: tuple[int, int]) -> None:
     assert chi_square_rejections(test, rows) <= HIGH
+
+
+@pytest.mark.parametrize("shape", ["equal", "unequal"])
+@pytest.mark.parametrize("bins", [5, 10, 20])
+@pytest.mark.parametrize("rows", [(20_000, 50), (20_000, 100), (20_000, 1000), (100, 100)])
+def test_with_pooled_counts_small_windows_alarm_as_often_as_the_level(
+    rows: tuple[int, int], bins: int, shape: str
+) -> None:
+    generator = np.random.default_rng([*rows, bins])
+    shares = np.full(bins, 1 / bins) if shape == "equal" else 1 / np.arange(1, bins + 1)
+    counts = [generator.multinomial(side, shares / shares.sum(), REPETITIONS) for side in rows]
+    sizes: dict[str, ArrayLike] = {
+        "reference_rows": rows[0],
+        "current_rows": rows[1],
+        "bins": occupied_bins(*counts),
+        "pooled": counts[0] + counts[1],
+    }
+    pair = smoothed_pair(*counts)
+    for p_values in (
+        psi_p_value(population_stability_index(*pair), **sizes),
+        jensen_shannon_p_value(jensen_shannon_divergence(*pair), **sizes),
+        hellinger_p_value(hellinger_distance(*pair), **sizes),
+    ):
+        assert LOW <= int((p_values <= LEVEL).sum()) <= HIGH
+        assert int((p_values <= 0.01).sum()) <= binom.interval(0.999, REPETITIONS, 0.01)[1]
+
+
+@pytest.mark.parametrize("rows", [(20_000, 50), (20_000, 1000), (1000, 1000)])
+@pytest.mark.parametrize("categories", [2, 5, 20, 300])
+@pytest.mark.parametrize("power", [0, 1])
+def test_l_infinity_alarms_no_more_often_than_the_level(rows: tuple[int, int], categories: int, power: int) -> None:
+    generator = np.random.default_rng([*rows, categories])
+    shares = 1.0 / np.arange(1, categories + 1) ** power
+    counts = [generator.multinomial(side, shares / shares.sum(), REPETITIONS) for side in rows]
+    distances = l_infinity_distance(*map(proportions, counts))
+    p_values = l_infinity_p_value(distances, reference_rows=rows[0], current_rows=rows[1], pooled=counts[0] + counts[1])
+    alarms = int((p_values <= LEVEL).sum())
+    assert alarms <= HIGH
+    if categories <= 20:  # beyond, a window of a thousand equally rare categories knows few distances at all
+        assert alarms >= REPETITIONS * LEVEL * 0.6
+
+
+def test_permutations_alarm_as_often_as_the_level_whatever_the_distance() -> None:
+    reference, current = (each[:500] for each in unchanged((400, 50), 10))
+    for distance in (l_infinity_distance, kolmogorov_smirnov_distance, hellinger_distance):
+        rng = np.random.default_rng(1)
+        alarms = int((permutation_p_value(reference, current, distance, permutations=199, rng=rng) <= LEVEL).sum())
+        low, high = binom.interval(0.999, 500, LEVEL)
+        assert low / 2 <= alarms <= high
+
+
+BLOCKS = {
+    "chi-square 1": lambda generator, size: generator.chisquare(1, size),
+    "chi-square 2": lambda generator, size: generator.chisquare(2, size),
+    "chi-square 9": lambda generator, size: generator.chisquare(9, size),
+    "log-normal 0.3": lambda generator, size: generator.lognormal(0, 0.3, size),
+    "log-normal 1.0": lambda generator, size: generator.lognormal(0, 1.0, size),
+}
+
+
+@pytest.mark.parametrize("blocks", [4, 8, 30])
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_new_block_is_above_the_limit_about_as_often_as_stated(kind: str, blocks: int) -> None:
+    repetitions = 20_000
+    distances = BLOCKS[kind](np.random.default_rng(blocks), (repetitions, blocks + 1))
+    moments = block_moments(distances[:, :blocks])
+    for level in (0.05, 0.01):
+        limit = block_limit_from_moments(*moments, independent=blocks, probability=1 - level)
+        share = float((distances[:, blocks] > limit).mean())
+        assert level * 0.3 <= share <= level * 2
 
 
 @pytest.mark.parametrize("rows", [(100_000, 40), (100_000, 200), (2000, 2000)])

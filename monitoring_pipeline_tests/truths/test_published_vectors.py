@@ -8,6 +8,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from monitoring_pipeline.stats.distances import (
     hellinger_distance,
@@ -17,15 +18,14 @@ from monitoring_pipeline.stats.distances import (
     wasserstein_distance_from_bins,
 )
 from monitoring_pipeline.stats.histograms import proportions, quantile_edges
+from monitoring_pipeline.stats.hypothesis_tests import anderson_darling, cramer_von_mises
 from monitoring_pipeline.stats.null_distributions import ks_p_value
 
 VECTORS: dict[str, dict[str, Any]] = {
     each["id"]: each for each in json.loads((Path(__file__).parent / "vectors.json").read_text(encoding="utf-8"))
 }
 NOT_OURS = {
-    "evidently_gtest",  # a one-sample G-test: the two-sample chi-square stands in its place
-    "evidently_anderson",  # scipy.stats.anderson_ksamp: nothing of it is written here
-    "evidently_cvm",  # scipy.stats.cramervonmises_2samp: nothing of it is written here
+    "evidently_gtest",  # a one-sample G-test, reproduced with Evidently's other scores; here stand two-sample tests
 }
 CLOSED_FORMS = {"closed_forms"}  # in test_closed_forms.py
 
@@ -74,6 +74,8 @@ OURS: dict[str, Callable[[Any], SupportsFloat]] = {
     # At 2e12 rows a side the small-sample correction vanishes and the argument of the limit is distance * 1e6.
     "popmon_ks_prob": lambda inputs: ks_p_value(inputs / 1e6, reference_rows=2e12, current_rows=2e12),
     "evidently_hellinger": lambda inputs: hellinger_distance(*categories(inputs)),
+    "evidently_anderson": lambda inputs: anderson_darling(inputs["ref"], inputs["cur"])[1],
+    "evidently_cvm": lambda _: cramer_von_mises(*(norm.rvs(size=100, random_state=seed) for seed in (0, 1)))[1],
     "nannyml_w1_a": lambda _: normal_pair((10_000, 1_000), 1, 1),
     "nannyml_w1_c": lambda _: normal_pair((15_000, 1_000_000), 0, 10),
     "nannyml_js_cat": lambda _: jensen_shannon_distance(*letters(1)),

@@ -57,7 +57,7 @@ def test_lineage_leads_from_the_logs_and_the_registry_to_the_promotion(defs: dg.
     graph = defs.resolve_asset_graph()
     above = graph.get_ancestor_asset_keys(dg.AssetKey(["churn", "promotion"]))
     own = {key for key in graph.get_all_asset_keys() if key.path[0] == "churn"}
-    assert names(own) - names(set(above)) == {"promotion", "serving_sample"}, "a sample is for people"
+    assert names(own) - names(set(above)) == {"promotion", "serving_sample", "sample_report"}, "samples are for people"
     assert names({key for key in above if not graph.get(key).parent_keys}) == OUTSIDE
 
 
@@ -78,7 +78,7 @@ def test_outcomes_come_from_labels_and_profiles_from_predictions(defs: dg.Defini
 
 def test_every_asset_says_what_it_is_whose_and_of_which_kind(defs: dg.Definitions) -> None:
     specs = list(defs.resolve_all_asset_specs())
-    assert len(specs) == 2 * 14
+    assert len(specs) == 2 * 15
     for spec in specs:
         assert spec.description, spec.key
         assert spec.kinds, spec.key
@@ -89,19 +89,19 @@ def test_every_asset_says_what_it_is_whose_and_of_which_kind(defs: dg.Definition
 def test_hourly_assets_have_utc_hours_and_one_backfill_policy(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     partitioned = {key for key in graph.get_all_asset_keys() if graph.get(key).partitions_def is not None}
-    assert {key.path[1] for key in partitioned} == {
-        *("serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts")
-    }
+    hourly = {"serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts"}
+    assert {key.path[1] for key in partitioned} == {*hourly, "sample_report"}
     for key in partitioned:
         partitions = graph.get(key).partitions_def
-        assert isinstance(partitions, dg.HourlyPartitionsDefinition)
+        of_hours = key.path[1] in hourly
+        assert isinstance(partitions, dg.HourlyPartitionsDefinition if of_hours else dg.DailyPartitionsDefinition)
         assert str(partitions.timezone) == "UTC"
         assert graph.get(key).backfill_policy == dg.BackfillPolicy.single_run()
 
 
 def test_jobs_execute_in_one_process_and_are_marked_with_their_model(defs: dg.Definitions) -> None:
     jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
-    assert len(jobs) == 2 * 5 + 1
+    assert len(jobs) == 2 * 6 + 1
     for job in jobs:
         assert job.executor_def is dg.in_process_executor, job.name
         assert job.tags.get("monitoring/model", "none") == job.name.partition("__")[0] or "__" not in job.name
@@ -110,6 +110,11 @@ def test_jobs_execute_in_one_process_and_are_marked_with_their_model(defs: dg.De
 def test_every_hour_is_requested_ten_minutes_after_it_is_over(defs: dg.Definitions) -> None:
     schedule = defs.resolve_schedule_def("churn__every_hour")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("10 * * * *", "UTC")
+
+
+def test_every_day_is_requested_after_its_last_hour_was_processed(defs: dg.Definitions) -> None:
+    schedule = defs.resolve_schedule_def("churn__every_day")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("40 0 * * *", "UTC")
 
 
 def test_no_sensor_runs_before_somebody_switches_it_on(defs: dg.Definitions) -> None:

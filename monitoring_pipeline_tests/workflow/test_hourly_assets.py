@@ -20,7 +20,7 @@ def test_a_range_in_one_run_and_hour_by_hour_give_the_same_files_to_the_bit(depl
     deployment.set_clock(hour(6))
     assert deployment.process(0, 4).success
     together = deployment.files()
-    assert len(together) == 7 * 5
+    assert len(together) == 8 * 5
     for kind in {name.split("/")[0] for name in together}:
         deployment.store.remove_model(kind, "churn")
     for number in range(5):
