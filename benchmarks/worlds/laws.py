@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from scipy.signal import lfilter
 
-from monitoring_pipeline.describe.blocks import BlockDistances, _block_distances, combined, selected
+from monitoring_pipeline.describe.blocks import BlockDistances, block_distances, combined, selected
 from monitoring_pipeline.describe.columns import (
     Column,
     ColumnKind,
@@ -103,7 +103,7 @@ class Drawn:
         """
         parts = moving(self.hours, length)
         rest = combined(total(self.hours), parts, -1)
-        return _block_distances(self.column, rest, parts, length, metrics)
+        return block_distances(self.column, rest, parts, length, metrics)
 
 
 def _counted(column: Column, order: Array, rows: Array) -> ColumnWindows:

@@ -86,7 +86,7 @@ def calibrate(
         if recurring and window <= WEEK and len(hours) * HOUR >= FEWEST_WEEKS * WEEK:
             rests[same_hours_name(window)] = _other_weeks(blocks)
         for name, rest in rests.items():
-            for metric, entry in _block_distances(column, rest, blocks, length, metrics).items():
+            for metric, entry in block_distances(column, rest, blocks, length, metrics).items():
                 calibration.setdefault(metric, {})[name] = entry
     return calibration
 
@@ -120,9 +120,10 @@ def _other_weeks(blocks: ColumnWindows) -> ColumnWindows:
     return rest
 
 
-def _block_distances(
+def block_distances(
     column: Column, rest: ColumnWindows, blocks: ColumnWindows, length: int, metrics: Sequence[str]
 ) -> dict[str, BlockDistances]:
+    """Return, by metric, how far blocks of `length` hours lie from what is left; few rows make no block."""
     rows = blocks.rows
     kept = rows >= max(1.0, np.median(rows[rows > 0]) / 4) if (rows > 0).any() else rows > 0
     kept &= rest.rows > 0

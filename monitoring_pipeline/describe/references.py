@@ -308,7 +308,7 @@ def _error_dispersion(
 
 
 def _summary(rows: pa.Table, column: Column, profile: ColumnProfile, time: str | None) -> dict[str, Any]:
-    values = column_values(rows, column.source or column.name, column.part, time)
+    values = column_values(rows, column.read_from, column.part, time)
     count = len(values)
     if count == 0:
         return {"n": 0}

@@ -31,7 +31,7 @@ from monitoring_pipeline.describe.error_dispersion import (
 from monitoring_pipeline.describe.hours import hours_by_version
 from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.evaluate.performance import merge_outcomes
+from monitoring_pipeline.evaluate.performance import label_absence, merge_outcomes
 from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
 from monitoring_pipeline.stats.autocorrelation import innovations
 from monitoring_pipeline.stats.change_points import locate_change
@@ -136,23 +136,12 @@ def _hour_absence(
 ) -> tuple[Absence, str] | None:
     if outcome is None:
         return Absence.WARMING_UP, "the hour is not described"
-    if why := _label_absence(outcome, policy):
+    if why := label_absence(outcome, min_coverage=policy.min_coverage):
         return why
     if dispersion is None:
         return Absence.NO_REFERENCE, "the hourly errors of this version's reference are not known"
     if (rows := errors_of(outcome)[1]) < FEWEST_ROWS:
         return Absence.TOO_FEW_ROWS, f"{rows} labelled predictions in this hour, a chart needs {FEWEST_ROWS}"
-    return None
-
-
-def _label_absence(total: OutcomeProfile, policy: ConceptPolicy) -> tuple[Absence, str] | None:
-    if total.rows == 0:
-        return Absence.EMPTY_HOUR, "no prediction was logged"
-    if total.labelled == 0:
-        return Absence.NO_LABELS_YET, f"none of {total.rows} predictions has a label yet"
-    if total.labelled / total.rows < policy.min_coverage:
-        share = f"{total.labelled} of {total.rows} predictions have labels"
-        return Absence.LABELS_IMMATURE, f"{share}, {policy.min_coverage:.0%} are needed (performance.min_coverage)"
     return None
 
 
@@ -163,7 +152,11 @@ def _charted(
     length = round(policy.history / HOUR)
     first = min(hours) - (length - 1) * HOUR
     times = [first + step * HOUR for step in range(round((max(hours) - first) / HOUR) + 1)]
-    mature = {hour: outcomes[hour] for hour in times if hour in outcomes and not _label_absence(outcomes[hour], policy)}
+    mature = {
+        hour: outcomes[hour]
+        for hour in times
+        if hour in outcomes and not label_absence(outcomes[hour], min_coverage=policy.min_coverage)
+    }
     ends = np.array([round((hour - first) / HOUR) + 1 for hour in hours])
     # Taken by index, which copies: sums over views of different strides would differ in their last bit.
     histories = ends[:, None] + np.arange(-length, 0)
@@ -277,7 +270,9 @@ def rate_gap_signals(
                 "window_start": start,
                 "window_end": hour + HOUR,
             }
-            why = warming_up(rows, traffic or {}, start=start, length=length) or _label_absence(total, policy)
+            why = warming_up(rows, traffic or {}, start=start, length=length) or label_absence(
+                total, min_coverage=policy.min_coverage
+            )
             if why is None and total.scored < policy.min_rows:
                 needed = f"{policy.min_rows} are needed (performance.min_rows)"
                 why = Absence.TOO_FEW_ROWS, f"{total.scored} labelled rows with a usable score, {needed}"

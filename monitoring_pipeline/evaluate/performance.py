@@ -148,14 +148,21 @@ def _coverage(
     )
 
 
-def _absence(total: OutcomeProfile, policy: PerformancePolicy) -> tuple[Absence, str] | None:
+def label_absence(total: OutcomeProfile, *, min_coverage: float) -> tuple[Absence, str] | None:
+    """Return why the labels of some predictions say nothing yet, or None where they do."""
     if total.rows == 0:
         return Absence.EMPTY_HOUR, "no prediction was logged"
     if total.labelled == 0:
         return Absence.NO_LABELS_YET, f"none of {total.rows} predictions has a label yet"
-    if total.labelled / total.rows < policy.min_coverage:
+    if total.labelled / total.rows < min_coverage:
         share = f"{total.labelled} of {total.rows} predictions have labels"
-        return Absence.LABELS_IMMATURE, f"{share}, {policy.min_coverage:.0%} are needed (performance.min_coverage)"
+        return Absence.LABELS_IMMATURE, f"{share}, {min_coverage:.0%} are needed (performance.min_coverage)"
+    return None
+
+
+def _absence(total: OutcomeProfile, policy: PerformancePolicy) -> tuple[Absence, str] | None:
+    if (why := label_absence(total, min_coverage=policy.min_coverage)) is not None:
+        return why
     if total.labelled < policy.min_rows:
         needed = f"{policy.min_rows} are needed (performance.min_rows)"
         return Absence.TOO_FEW_ROWS, f"{total.labelled} labelled rows, {needed}"

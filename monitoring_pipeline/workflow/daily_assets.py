@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.windows import HOUR, window_name
 from monitoring_pipeline.describe.blocks import Calibration
@@ -98,7 +99,7 @@ def sample_verdicts(monitoring: Monitoring, monitor: Monitor, day: datetime) -> 
     if reference is None:
         return []
     if version_column is not None:
-        rows = rows.filter(pa.compute.equal(rows[version_column], version))
+        rows = rows.filter(pc.equal(rows[version_column], version))
     before, roles = reference_rows(monitoring, monitor, monitoring.registry.version(model, version))
     time = {roles.time: monitor.columns.predicted_at}
     before = before.rename_columns([time.get(name, name) for name in before.column_names])
