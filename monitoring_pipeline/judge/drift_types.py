@@ -178,7 +178,7 @@ def _diagnosis(kind: DriftType, moved: _Finding, needed: Sequence[_Finding], his
         sentences.append("the inputs moved as well, so the errors may come from rows unlike those it was trained on")
     sentences.append(
         f"confidence {confidence:.2f}: {share:.0%} of what this type rests on is known and fits, the deciding value is "
-        f" {moved.strength:.2f} times its threshold (full at 2)"
+        f"{moved.strength:.2f} times its threshold (full at 2)"
     )
     pattern, started_at = _course(kind, moved, history)
     return DriftDiagnosis(kind, pattern, confidence, tuple(sentences), started_at)
