@@ -3,8 +3,8 @@
 Add a role a column of the log can have to `LogColumns`. Keep file formats out: they belong in stores.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Protocol
 
@@ -22,8 +22,12 @@ TIME_TYPE = pa.timestamp("us", tz="UTC")
 class LogColumns:
     """Names of the columns of a prediction log that are not features.
 
-    `score` is the probability of the positive class, `prediction` the class that was served.
-    A column named None is not logged.
+    `score` is the probability of the positive class, or what a ranking sorts by; `probabilities` names the column of
+    every class where there are more than two; `prediction` is the class or the value that was served, `lower` and
+    `upper` bound it where the model gives an interval. `request` and `item` say which list a recommended item was part
+    of. `latency_ms` names a column per stage, `status` says what went wrong (nothing, "ok" and 200 are fine),
+    `served_by` which part of the service answered, `batch_rows` how many rows were scored at once. A column that is
+    not named is not logged.
     """
 
     prediction_id: str = "prediction_id"
@@ -31,13 +35,24 @@ class LogColumns:
     version: str | None = "model_version"
     prediction: str | None = "prediction"
     score: str | None = "score"
+    probabilities: Mapping[str, str] = field(default_factory=dict)
+    lower: str | None = None
+    upper: str | None = None
+    request: str | None = None
+    item: str | None = None
+    entity: str | None = None
     served_by: str | None = None
-    latency_ms: str | None = None
     status: str | None = None
+    batch_rows: str | None = None
+    latency_ms: Mapping[str, str] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
-        """Return the names in use."""
-        return tuple(name for entry in fields(self) if (name := getattr(self, entry.name)) is not None)
+        """Return the names in use, each once."""
+        found: list[str] = []
+        for entry in fields(self):
+            named = getattr(self, entry.name)
+            found += named.values() if isinstance(named, Mapping) else [named] if named is not None else []
+        return tuple(dict.fromkeys(found))
 
 
 class PredictionLog(Protocol):

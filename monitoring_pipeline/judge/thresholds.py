@@ -14,6 +14,7 @@ from typing import Literal
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.evaluate.concept import CHARTS
 from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.judge.limits import LIMITS, Limit, judge_by_limits
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 
 
@@ -75,7 +76,8 @@ class JudgingPolicy:
     count as well as sampling. `dependent` asks for a
     correction that holds however the columns depend on each other. `baseline_warning` and `baseline_critical` are
     shares of the model's own baseline. `floors` are absolute limits by metric name, on top of the baseline. With
-    `significant_only` a limit counts as crossed only when the whole interval lies beyond it.
+    `significant_only` a limit counts as crossed only when the whole interval lies beyond it. `limits` are those of
+    metrics that are judged by themselves.
     """
 
     bands: Mapping[str, Thresholds] = field(default_factory=lambda: TEXTBOOK)
@@ -87,6 +89,7 @@ class JudgingPolicy:
     baseline_critical: float = 0.15
     floors: Mapping[str, Thresholds] = field(default_factory=dict)
     significant_only: bool = True
+    limits: Mapping[str, tuple[Limit, ...]] = field(default_factory=lambda: LIMITS)
 
     def alarm_rate(self, length: timedelta, *, calibrated: bool = False) -> float:
         """Return how likely a report over a window of this length may name a drift where there is none.
@@ -125,6 +128,8 @@ def judge_alone(signal: Signal, policy: JudgingPolicy) -> Verdict | None:
         return _judge_performance(signal, signal.value, name, policy)
     if signal.metric in CONTROL:
         return _against(signal, signal.value, CONTROL[signal.metric], significant_only=False)
+    if signal.metric in policy.limits:
+        return judge_by_limits(signal, policy.limits[signal.metric])
     if signal.metric in policy.bands:
         return None
     return Verdict(signal, Level.OK, None, "none", "informational: this metric has no band of its own")

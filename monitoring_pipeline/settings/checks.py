@@ -146,9 +146,14 @@ def _feature_names(data: Data) -> Iterator[tuple[Path, str]]:
 def _role_columns(data: Data) -> dict[str, str]:
     """Return which role a column of the logs has, by column name."""
     columns, labels = _section(data, "columns"), _section(data, "labels")
-    roles = {columns.get(entry.name, entry.default): f"columns.{entry.name}" for entry in fields(LogColumns)}
-    roles[labels.get("actual", Labels().actual)] = "labels.actual"
-    return {name: role for name, role in roles.items() if isinstance(name, str)}
+    roles: dict[str, str] = {}
+    for entry in fields(LogColumns):
+        named = columns.get(entry.name, entry.default)
+        for name in named.values() if isinstance(named, dict) else [named]:
+            if isinstance(name, str):
+                roles[name] = f"columns.{entry.name}"
+    actual = labels.get("actual", Labels().actual)
+    return roles | ({actual: "labels.actual"} if isinstance(actual, str) else {})
 
 
 def _watched_columns(data: Data) -> frozenset[str]:

@@ -45,7 +45,7 @@ BLOCKS = [(page.stem, block) for page in PAGES for block in shell_blocks(page)]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A deployment's folder after one hour of a model called churn: logged, labelled, judged."""
     home = tmp_path_factory.mktemp("home")
-    log = LogColumns(latency_ms="latency_ms", status="status")
+    log = LogColumns(latency_ms={"total": "latency_ms"}, status="status")
     ParquetPredictionLog(home / "data", log).append(
         "churn",
         pa.table(

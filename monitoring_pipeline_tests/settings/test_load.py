@@ -118,7 +118,7 @@ def test_every_problem_of_a_broken_file_is_reported_at_once_on_its_line(tmp_path
     [
         ("windws: [1h]", "windws", "Did you mean 'windows'? Known here: aliases, columns,"),
         ("drift: {min_row: 5}", "drift.min_row", "Did you mean 'min_rows'? Known here: alpha, bands, baselines, bins,"),
-        ("columns: {skore: p}", "columns.skore", "Did you mean 'score'? Known here: latency_ms,"),
+        ("columns: {skore: p}", "columns.skore", "Did you mean 'score'? Known here: batch_rows,"),
         (
             "rules: [{name: a, condition: {all: [{metric: drift.psi, window: 24h, levl: warning, above: 1}]}}]",
             "rules[0].condition.all[0].levl",
