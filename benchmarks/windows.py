@@ -24,7 +24,7 @@ from monitoring_pipeline.describe.columns import ColumnRole
 from monitoring_pipeline.describe.distances import METRICS, Pair, expected_windows, measured
 from monitoring_pipeline.describe.kinds import kind_of_type
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.references import ColumnSpec, build_reference
+from monitoring_pipeline.describe.reference_building import ColumnSpec, build_reference
 from monitoring_pipeline.describe.spans import SpanSeries
 
 HOURS, LENGTHS, REPEATS = 720, (1, 24, 168, 720), 5

@@ -176,7 +176,8 @@ def describe(
 ) -> None:
     """Describe a table once, so that others can be compared with it without its rows."""
     from monitoring_pipeline.capture.windows import window_length
-    from monitoring_pipeline.describe.references import ReferencePlan
+    from monitoring_pipeline.describe.reference_building import ReferencePlan
+    from monitoring_pipeline.describe.reference_json import reference_to_json
     from monitoring_pipeline.judge.stored_comparison import describe_table
     from monitoring_pipeline.stores.files import publish, read_parquet
 
@@ -194,7 +195,7 @@ def describe(
             bins=bins,
         )
         try:
-            publish(output, json.dumps(found.to_json()).encode())
+            publish(output, json.dumps(reference_to_json(found)).encode())
         except OSError as error:
             raise StoreError(f"{output}: cannot be written ({error.strerror}). Name another file.") from error
     typer.echo(f"{len(found.columns)} columns of {found.rows:,} rows described: {output}")
@@ -273,7 +274,7 @@ def _compare_stored(
     **asked: Any,
 ) -> "Comparison":
     """Return the comparison with a reference that `describe` stored."""
-    from monitoring_pipeline.describe.references import Reference
+    from monitoring_pipeline.describe.reference_json import reference_from_json
     from monitoring_pipeline.judge.stored_comparison import compare_file
     from monitoring_pipeline.stores.files import parquet_errors, read_json
 
@@ -283,7 +284,7 @@ def _compare_stored(
             "Give --kinds to describe, and compare two Parquet files for --compat."
         )
     with parquet_errors(current):
-        return compare_file(Reference.from_json(read_json(reference)), current, policy, **asked)
+        return compare_file(reference_from_json(read_json(reference)), current, policy, **asked)
 
 
 def _kinds(text: str) -> "dict[str, ColumnKind]":

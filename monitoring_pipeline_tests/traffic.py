@@ -15,7 +15,8 @@ from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import Column, ColumnKind, ColumnRole, categorical_bins, numeric_bins
 from monitoring_pipeline.describe.hours import profile_hours
 from monitoring_pipeline.describe.kernel import category_counts, numeric_values
-from monitoring_pipeline.describe.references import ColumnSpec, Reference, ReferencePlan, build_reference
+from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan, build_reference
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.drift import DriftPolicy, drift_signals
 from monitoring_pipeline.evaluate.signals import Signal
 

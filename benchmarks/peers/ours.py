@@ -19,7 +19,8 @@ def fit(path: str) -> "Reference":
 
     from monitoring_pipeline.describe.columns import ColumnRole
     from monitoring_pipeline.describe.kinds import kind_of_type
-    from monitoring_pipeline.describe.references import Reference, build_reference, specs_of
+    from monitoring_pipeline.describe.reference_building import build_reference, specs_of
+    from monitoring_pipeline.describe.reference_json import reference_from_json, reference_to_json
     from monitoring_pipeline.stores.files import read_parquet
 
     rows = read_parquet(Path(path))
@@ -30,7 +31,7 @@ def fit(path: str) -> "Reference":
         for spec in specs_of(field.name, ColumnRole.FEATURE, kind, groups=10, aged=False)
     ]
     built = build_reference(rows, specs, model="benchmark", version="1", computed_at=AT)
-    return Reference.from_json(json.loads(json.dumps(built.to_json())))
+    return reference_from_json(json.loads(json.dumps(reference_to_json(built))))
 
 
 def compare(reference: "Reference", path: str) -> Verdicts:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.binary_outcomes import SCORE_BINS, BinaryOutcomes
 from monitoring_pipeline.describe.columns import FloatArray
-from monitoring_pipeline.describe.outcomes import SCORE_BINS, HourlyOutcomes, OutcomeProfile
+from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile
 from monitoring_pipeline.stats.autocorrelation import autocorrelation_decay, variance_inflation
 
 FEWEST_ROWS = 20
@@ -78,6 +79,8 @@ class ErrorDispersion:
 
 def errors_of(outcome: OutcomeProfile) -> tuple[int, int]:
     """Return the wrong predictions and the rows they are among: of served classes, else of scores cut at one half."""
+    if not isinstance(outcome, BinaryOutcomes):
+        return 0, 0
     (tn, fp), (fn, tp) = outcome.confusion.tolist()
     if rows := tn + fp + fn + tp:
         return fp + fn, rows

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from monitoring_pipeline.capture.predictions import UNVERSIONED, LogColumns
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import HourlyProfiles, Profile, rows_by_hour, rows_by_version
 from monitoring_pipeline.describe.references import Reference
@@ -40,15 +41,16 @@ def profile_hours(
 
 
 def outcome_hours(
-    joined: pa.Table, hours: Sequence[datetime], columns: LogColumns
+    joined: pa.Table, hours: Sequence[datetime], plan: OutcomePlan, references: Mapping[str, Reference]
 ) -> dict[datetime, dict[str, OutcomeProfile]]:
     """Return the outcome profiles of every hour by version, from predictions joined to their labels."""
+    columns = plan.columns
     parts = rows_by_hour(joined, time=columns.predicted_at)
     described: dict[datetime, dict[str, OutcomeProfile]] = {}
     for hour in hours:
         versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
         described[hour] = {
-            version: OutcomeProfile.of(part, score=columns.score, prediction=columns.prediction)
+            version: plan.of(part, references[version].segmentations if version in references else ())
             for version, part in versions.items()
         }
     return described

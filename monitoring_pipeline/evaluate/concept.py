@@ -12,7 +12,7 @@ stated 2,160; a plain binomial CUSUM runs 10 hours.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.columns import FloatArray, IntArray
 from monitoring_pipeline.describe.error_dispersion import (
     FEWEST_ROWS,
@@ -29,7 +30,8 @@ from monitoring_pipeline.describe.error_dispersion import (
     errors_of,
 )
 from monitoring_pipeline.describe.hours import hours_by_version
-from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan
+from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile, Task
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.performance import label_absence, merge_outcomes
 from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
@@ -71,6 +73,7 @@ class ConceptPolicy:
     min_hours: int = 24
     min_rows: int = 100
     min_coverage: float = 0.6
+    plan: OutcomePlan = field(default_factory=OutcomePlan)
 
 
 def concept_by_version(
@@ -84,7 +87,7 @@ def concept_by_version(
 
     `outcomes` must reach back by the policy's history.
     """
-    empty = OutcomeProfile.empty()
+    empty = policy.plan.empty()
     served = {hour: {name: part.rows for name, part in entries.items()} for hour, entries in outcomes.items()}
     traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
     signals: list[Signal] = []
@@ -93,9 +96,11 @@ def concept_by_version(
         baseline = references[version].outcomes if version in references else None
         dispersion = references[version].error_dispersion if version in references else None
         signals += chart_signals(model, version, own, own_hours, policy, dispersion=dispersion)
-        signals += rate_gap_signals(
-            model, version, own, own_hours, policy, baseline=baseline, dispersion=dispersion, traffic=traffic
-        )
+        if policy.plan.task is Task.BINARY:
+            known = baseline if isinstance(baseline, BinaryOutcomes) else None
+            signals += rate_gap_signals(
+                model, version, own, own_hours, policy, baseline=known, dispersion=dispersion, traffic=traffic
+            )
     return signals
 
 
@@ -249,7 +254,7 @@ def rate_gap_signals(
     hours: Sequence[datetime],
     policy: ConceptPolicy,
     *,
-    baseline: OutcomeProfile | None = None,
+    baseline: BinaryOutcomes | None = None,
     dispersion: ErrorDispersion | None = None,
     traffic: Mapping[datetime, int] | None = None,
 ) -> Iterator[Signal]:
@@ -263,7 +268,8 @@ def rate_gap_signals(
             start, length = hour + HOUR - window, round(window / HOUR)
             parts = {at: outcomes[at] for step in range(length) if (at := start + step * HOUR) in outcomes}
             rows = {at: part.rows for at, part in parts.items()}
-            total = merge_outcomes(list(parts.values()))
+            total = merge_outcomes(parts.values(), policy.plan)
+            assert isinstance(total, BinaryOutcomes)
             place: dict[str, Any] = {
                 "model": model,
                 "version": version,
@@ -296,6 +302,6 @@ def rate_gap_signals(
             )
 
 
-def rate_gap(total: OutcomeProfile) -> float:
+def rate_gap(total: BinaryOutcomes) -> float:
     """Return the share of positives minus the mean score, over the rows with both."""
     return float(total.positives.sum() - total.score_sums.sum()) / total.scored

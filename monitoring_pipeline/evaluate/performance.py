@@ -1,36 +1,29 @@
-"""Performance signals of a binary classifier, from outcome profiles alone.
+"""Performance signals, from outcome profiles alone: of any window, for all rows and for each segment.
 
-Metrics: `performance.accuracy`, `.precision`, `.recall`, `.f1`, `.roc_auc`, `.average_precision`, `.log_loss`,
-`.brier`, `.expected_calibration_error`, `.positive_rate`, `.mean_score` and `.label_coverage`, each with its 95 %
-interval where one is defined. Add a metric by adding it to `_measures`. Keep thresholds out: they belong in judge.
+Metrics: `performance.label_coverage` and `performance.<name>` for every name the measures of the task have
+(`binary_measures` and its like), each with its 95 % interval where one is defined. Add a metric there. Keep thresholds
+out: they belong in judge.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from monitoring_pipeline.capture.windows import EPOCH, HOUR
 from monitoring_pipeline.describe.hours import hours_by_version
-from monitoring_pipeline.describe.outcomes import SCORE_BINS, HourlyOutcomes, OutcomeProfile
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan
+from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile, Task
 from monitoring_pipeline.describe.references import Reference
+from monitoring_pipeline.evaluate.binary_measures import binary_measures
+from monitoring_pipeline.evaluate.measures import Costs, Measure
 from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
-from monitoring_pipeline.stats.classification import (
-    average_precision_from_histograms,
-    expected_calibration_error,
-    roc_auc_from_histograms,
-    roc_auc_interval,
-)
-from monitoring_pipeline.stats.intervals import f1_interval, normal_interval, wilson_interval
+from monitoring_pipeline.stats.intervals import wilson_interval
 
-CALIBRATION_BINS = 20
-"""Score bins of the expected calibration error; each sums 25 of the fine ones."""
-
-
-DECIDED = frozenset({"accuracy", "precision", "recall", "f1"})
-"""Metrics of the class that was served; the others are metrics of the score."""
+MEASURES: Mapping[Task, Callable[[Any, Costs], Iterable[Measure]]] = {Task.BINARY: binary_measures}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +31,17 @@ class PerformancePolicy:
     """Windows to evaluate, and how many labelled rows make a number worth saying.
 
     min_coverage: share of the window's predictions that must have labels; what is labelled first is rarely a fair
-    sample (a late flight is known to be late later than a punctual one is known to be punctual).
+    sample (a late flight is known to be late later than a punctual one is known to be punctual). segments: columns
+    whose segments are measured too, of them the `segment_metrics` (empty: all).
     """
 
     windows: tuple[timedelta, ...]
     min_rows: int = 100
     min_coverage: float = 0.6
+    plan: OutcomePlan = field(default_factory=OutcomePlan)
+    segments: tuple[str, ...] = ()
+    segment_metrics: tuple[str, ...] = ()
+    costs: Costs = field(default_factory=dict)
 
 
 def performance_by_version(
@@ -54,7 +52,7 @@ def performance_by_version(
     policy: PerformancePolicy,
 ) -> list[Signal]:
     """Return the performance of every version that served in a window, against its own baseline where it has one."""
-    empty = OutcomeProfile.empty()
+    empty = policy.plan.empty()
     served = {hour: {name: part.rows for name, part in entries.items()} for hour, entries in outcomes.items()}
     traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
     signals: list[Signal] = []
@@ -80,7 +78,7 @@ def performance_signals(
     `traffic` counts the predictions of all versions by hour; with it, a window in which others served first is not
     yet this version's.
     """
-    expected = {name: value for name, _, value, *_ in _measures(baseline)} if baseline else {}
+    expected = _expected(baseline, policy)
     signals: list[Signal] = []
     for hour in hours:
         for window in policy.windows:
@@ -89,23 +87,46 @@ def performance_signals(
             place = {"model": model, "version": version, "window_start": start, "window_end": hour + HOUR}
             rows = {at: outcomes[at].rows for step in range(length) if (at := start + step * HOUR) in outcomes}
             missing = warming_up(rows, traffic or {}, start=start, length=length)
-            signals += _window_signals(place, merge_outcomes(parts), expected, policy, missing)
+            total = merge_outcomes(parts, policy.plan)
+            signals += _window_signals(place, total, expected, policy, missing)
+            signals += _segment_signals(place, total, baseline, policy, missing)
     return signals
 
 
-def merge_outcomes(parts: Sequence[OutcomeProfile]) -> OutcomeProfile:
+def merge_outcomes(parts: Iterable[OutcomeProfile], plan: OutcomePlan) -> OutcomeProfile:
     """Return the merge of outcome profiles, oldest first."""
-    total = OutcomeProfile.empty()
-    for part in parts:
-        if part.rows:
-            total = total.merge(part)
-    return total
+    return reduce(lambda total, part: total.merge(part) if part.rows else total, parts, plan.empty())
+
+
+def measures_of(total: OutcomeProfile, costs: Costs) -> Iterable[Measure]:
+    """Return every metric of some outcomes."""
+    return MEASURES[total.task](total, costs)
+
+
+def _expected(baseline: OutcomeProfile | None, policy: PerformancePolicy) -> dict[tuple[str, str], float]:
+    return {(each.name, each.part): each.value for each in measures_of(baseline, policy.costs)} if baseline else {}
+
+
+def _segment_signals(
+    place: dict[str, Any],
+    total: OutcomeProfile,
+    baseline: OutcomeProfile | None,
+    policy: PerformancePolicy,
+    missing: tuple[Absence, str] | None,
+) -> Iterator[Signal]:
+    known = baseline.segments if baseline else {}
+    names = sorted({*known, *total.segments})
+    for name in (name for name in names if name.partition("=")[0] in policy.segments):
+        part, expected = total.segments.get(name, policy.plan.empty()), _expected(known.get(name), policy)
+        for signal in _window_signals(place | {"segment": name}, part, expected, policy, missing):
+            if not policy.segment_metrics or signal.metric.partition(".")[2] in policy.segment_metrics:
+                yield signal
 
 
 def _window_signals(
     place: dict[str, Any],
     total: OutcomeProfile,
-    expected: dict[str, float],
+    expected: Mapping[tuple[str, str], float],
     policy: PerformancePolicy,
     missing: tuple[Absence, str] | None,
 ) -> Iterator[Signal]:
@@ -113,20 +134,20 @@ def _window_signals(
     detail: dict[str, object] = {"labels_as_of": as_of} if as_of else {}
     yield _coverage(place, total, detail, missing)
     absence = missing or _absence(total, policy)
-    for name, unit, value, low, high, rows in _measures(total):
-        why = absence or _undefined(name, value, total, policy)
+    for each in measures_of(total, policy.costs):
+        why = absence or _undefined(each, policy)
         yield Signal(
-            metric=f"performance.{name}",
-            **place,
-            value=None if why else value,
+            metric=f"performance.{each.name}",
+            **place | ({"segment": each.part} if each.part else {}),
+            value=None if why else each.value,
             absence=why[0] if why else None,
             reason=why[1] if why else "",
-            unit=unit,
-            rows=rows,
-            low=_number(low) if not why else None,
-            high=_number(high) if not why else None,
-            baseline_value=_number(expected.get(name)),
-            detail=detail,
+            unit=each.unit,
+            rows=each.rows,
+            low=_number(each.low) if not why else None,
+            high=_number(each.high) if not why else None,
+            baseline_value=_number(expected.get((each.name, each.part))),
+            detail=detail | each.detail,
         )
 
 
@@ -169,60 +190,14 @@ def _absence(total: OutcomeProfile, policy: PerformancePolicy) -> tuple[Absence,
     return None
 
 
-def _undefined(name: str, value: float, total: OutcomeProfile, policy: PerformancePolicy) -> tuple[Absence, str] | None:
+def _undefined(measure: Measure, policy: PerformancePolicy) -> tuple[Absence, str] | None:
     """Return why one metric has no value although there are labels enough."""
-    what, rows = ("prediction", int(total.confusion.sum())) if name in DECIDED else ("score", total.scored)
-    if rows < policy.min_rows and name != "positive_rate":
+    if measure.basis and measure.basis_rows < policy.min_rows:
         needed = f"{policy.min_rows} are needed (performance.min_rows)"
-        return Absence.TOO_FEW_ROWS, f"{rows} labelled rows with a usable {what}, {needed}"
-    if np.isfinite(value):
+        return Absence.TOO_FEW_ROWS, f"{measure.basis_rows} labelled rows with a usable {measure.basis}, {needed}"
+    if np.isfinite(measure.value):
         return None
-    if name in ("roc_auc", "average_precision"):
-        return Absence.ONE_CLASS_ONLY, f"{int(total.positives.sum())} positives among {total.scored} scored labels"
-    return Absence.UNDEFINED, "the formula divides by zero on these rows"
-
-
-Measure = tuple[str, str, float, float, float, int]
-
-
-def _measures(total: OutcomeProfile) -> Iterator[Measure]:
-    """Yield (name, unit, value, low, high, rows) of every metric; NaN where the rows do not define it."""
-    yield from _confusion_measures(total)
-    positives, negatives, scored = total.positives, total.negatives, total.scored
-    low, high = roc_auc_interval(positives, negatives)
-    yield "roc_auc", "1", float(roc_auc_from_histograms(positives, negatives)), float(low), float(high), scored
-    precision = float(average_precision_from_histograms(positives, negatives))
-    yield "average_precision", "1", precision, np.nan, np.nan, scored
-    for name, unit, place in (("log_loss", "nat", 0), ("brier", "1", 2)):
-        mean, square = (total.losses[place] / scored, total.losses[place + 1] / scored) if scored else (np.nan, np.nan)
-        low, high = normal_interval(mean, max(square - mean**2, 0.0), rows=scored)  # rounding can go below zero
-        yield name, unit, float(mean), float(low), float(high), scored
-    counts = (positives + negatives).reshape(CALIBRATION_BINS, -1).sum(axis=1)
-    hits = positives.reshape(CALIBRATION_BINS, -1).sum(axis=1)
-    sums = total.score_sums.reshape(CALIBRATION_BINS, SCORE_BINS // CALIBRATION_BINS).sum(axis=1)
-    error = float(expected_calibration_error(counts, hits, sums))
-    yield "expected_calibration_error", "1", error, np.nan, np.nan, scored
-    mean_score = float(total.score_sums.sum() / scored) if scored else np.nan
-    yield "mean_score", "1", mean_score, np.nan, np.nan, scored
-
-
-def _confusion_measures(total: OutcomeProfile) -> Iterator[Measure]:
-    (tn, fp), (fn, tp) = total.confusion.tolist()
-    decided = tn + fp + fn + tp
-    for name, hits, trials in (
-        ("accuracy", tp + tn, decided),
-        ("precision", tp, tp + fp),
-        ("recall", tp, tp + fn),
-    ):
-        low, high = wilson_interval(hits, trials)
-        yield name, "1", hits / trials if trials else np.nan, float(low), float(high), trials
-    low, high = f1_interval(tp, fp, fn)
-    f1 = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else np.nan
-    yield "f1", "1", f1, float(low), float(high), decided
-    observed = int(total.positives.sum()) if total.scored else tp + fn
-    trials = total.scored or decided
-    low, high = wilson_interval(observed, trials)
-    yield "positive_rate", "1", observed / trials if trials else np.nan, float(low), float(high), trials
+    return measure.absence, measure.reason
 
 
 def _number(value: float | None) -> float | None:

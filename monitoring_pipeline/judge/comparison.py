@@ -22,13 +22,8 @@ from monitoring_pipeline.describe.columns import CategoricalBins, Column, Column
 from monitoring_pipeline.describe.distances import METRICS
 from monitoring_pipeline.describe.kinds import kind_of_type
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.references import (
-    ColumnReference,
-    Reference,
-    ReferencePlan,
-    build_reference,
-    specs_of,
-)
+from monitoring_pipeline.describe.reference_building import ReferencePlan, build_reference, specs_of
+from monitoring_pipeline.describe.references import ColumnReference, Reference
 from monitoring_pipeline.errors import MonitoringError, TableError
 from monitoring_pipeline.evaluate.drift import table_drift
 from monitoring_pipeline.evaluate.signals import Absence, Signal

@@ -20,7 +20,9 @@ from monitoring_pipeline.describe.distances import METRICS
 from monitoring_pipeline.describe.kinds import kind_of_type
 from monitoring_pipeline.describe.parquet_pass import profile_parquet
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
-from monitoring_pipeline.describe.references import Reference, ReferencePlan, build_reference, specs_of
+from monitoring_pipeline.describe.reference_building import ReferencePlan, build_reference, specs_of
+from monitoring_pipeline.describe.reference_json import reference_to_json
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import MonitoringError, TableError
 from monitoring_pipeline.evaluate.drift import table_drift
 from monitoring_pipeline.evaluate.signals import Absence
@@ -68,7 +70,7 @@ def describe_table(
         raise TableError(f"reference table: none of its {len(left_out)} columns can be described. Give other columns.")
     columns = {name: entry for part in parts for name, entry in part.columns.items()}
     whole = replace(parts[0], columns=columns)
-    return replace(whole, digest=whole.to_json()["digest"]), left_out
+    return replace(whole, digest=reference_to_json(whole)["digest"]), left_out
 
 
 def compare_file(

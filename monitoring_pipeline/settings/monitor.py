@@ -16,11 +16,14 @@ from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.capture.windows import hour_of, window_length
 from monitoring_pipeline.describe import distances
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
-from monitoring_pipeline.describe.references import ColumnSpec, ReferencePlan, specs_of
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan
+from monitoring_pipeline.describe.outcomes import Task
+from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan, specs_of
 from monitoring_pipeline.describe.spans import Baseline, FixedPeriod, SameHoursOfWeek, TrailingWeeks
 from monitoring_pipeline.evaluate.concept import ConceptPolicy
 from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS, DriftPolicy
 from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
+from monitoring_pipeline.evaluate.performance import PerformancePolicy
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.triggers import TriggerPolicy
@@ -203,12 +206,18 @@ class BaselineShares(Section):
 
 
 class Performance(Section):
-    """Metrics on labelled rows: how many they need, and against what they are judged."""
+    """Metrics on labelled rows: how many they need, and against what they are judged.
+
+    `segment_metrics` are measured per segment too. `costs` says what a prediction costs, by actual and predicted class:
+    `{"0": {"1": 5}}` is what a false positive costs.
+    """
 
     min_rows: Count = 100
     min_coverage: float = Field(default=0.6, ge=0, le=1)
     baseline: BaselineShares = BaselineShares()
     floors: Mapping[PerformanceMetric, Band] = Field(default_factory=dict)
+    segment_metrics: tuple[PerformanceMetric, ...] = ("accuracy", "roc_auc")
+    costs: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     significant_only: bool = True
 
 
@@ -263,7 +272,7 @@ class Monitor(Section):
     features: Features
     description: str = ""
     owners: tuple[Annotated[str, _OWNER], ...] = ()
-    task: Literal["binary_classification"] = "binary_classification"
+    task: Task = Task.BINARY
     registered_model: str | None = None
     end: Annotated[AwareDatetime, AfterValidator(_whole_hour)] | None = None
     threshold: Share = 0.5
@@ -311,6 +320,7 @@ class Monitor(Section):
             recurring=any(isinstance(form, SameHours) for form in self.drift.baselines),
             segments=self.segments.columns,
             most=self.segments.most,
+            outcomes=self.outcome_plan(),
         )
 
     def drift_policy(self) -> DriftPolicy:
@@ -325,6 +335,23 @@ class Monitor(Section):
             last_predictions=asked.last_predictions,
         )
 
+    def outcome_plan(self) -> OutcomePlan:
+        """Return how outcomes are counted."""
+        return OutcomePlan(self.task, self.columns)
+
+    def performance_policy(self) -> PerformancePolicy:
+        """Return what is measured of labelled rows."""
+        asked = self.performance
+        return PerformancePolicy(
+            windows=tuple(window_length(name) for name in self.windows),
+            min_rows=asked.min_rows,
+            min_coverage=asked.min_coverage,
+            plan=self.outcome_plan(),
+            segments=self.segments.columns,
+            segment_metrics=asked.segment_metrics,
+            costs=asked.costs,
+        )
+
     def concept_policy(self) -> ConceptPolicy:
         """Return how the control charts are set."""
         return ConceptPolicy(
@@ -336,6 +363,7 @@ class Monitor(Section):
             min_hours=self.concept.min_hours,
             min_rows=self.performance.min_rows,
             min_coverage=self.performance.min_coverage,
+            plan=self.outcome_plan(),
         )
 
     def multivariate_policy(self) -> MultivariatePolicy:

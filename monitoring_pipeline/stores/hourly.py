@@ -7,19 +7,20 @@ hourly record here, with its columns. Keep what the records mean out: they belon
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.outcome_plan import outcome_from_json
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
 from monitoring_pipeline.evaluate.signals import Absence, Signal
@@ -53,14 +54,8 @@ PROFILE_SCHEMA = pa.schema(
     ]
 )
 
-OUTCOME_SCHEMA = pa.schema(
-    [
-        ("version", pa.string()),
-        *((name, pa.int64()) for name in ("rows", "labelled", "scored", "unusable", "known_at")),
-        *((name, pa.list_(pa.int64())) for name in ("positives", "negatives", "confusion")),
-        *((name, pa.list_(pa.float64())) for name in ("score_sums", "losses")),
-    ]
-)
+RECORD_SCHEMA = pa.schema([("version", pa.string()), ("labelled", pa.int64()), ("record", pa.string())])
+"""Of records that merge: JSON text, and beside it what is asked for over long stretches of time."""
 
 SIGNAL_SCHEMA = pa.schema(
     [
@@ -107,6 +102,15 @@ RULE_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("state", "severity", "reason", "runbook", "evidence")),
     ]
 )
+
+
+class Record(Protocol):
+    """What merges and is kept as JSON."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+AnyRecord = TypeVar("AnyRecord")
 
 
 def signals_table(signals: Iterable[Signal]) -> pa.Table:
@@ -173,15 +177,33 @@ class HourlyStore:
         tables = self.read("outcomes", model, start, end, ["labelled"])
         return {hour: sum(table["labelled"].to_pylist()) for hour, table in tables.items()}
 
-    def write_outcomes(self, model: str, hour: datetime, outcomes: dict[str, OutcomeProfile]) -> None:
-        rows = [{"version": version} | _outcome_row(outcome) for version, outcome in outcomes.items()]
-        self.write("outcomes", model, hour, pa.Table.from_pylist(rows, schema=OUTCOME_SCHEMA))
+    def write_records(self, kind: str, model: str, hour: datetime, records: Mapping[str, Record]) -> None:
+        """Replace one hour of a kind of mergeable record, by version."""
+        rows = [
+            {
+                "version": version,
+                "labelled": getattr(record, "labelled", None),
+                "record": json.dumps(record.to_json(), separators=(",", ":"), allow_nan=False),
+            }
+            for version, record in records.items()
+        ]
+        self.write(kind, model, hour, pa.Table.from_pylist(rows, schema=RECORD_SCHEMA))
+
+    def read_records(
+        self, kind: str, model: str, start: datetime, end: datetime, read: Callable[[dict[str, Any]], AnyRecord]
+    ) -> dict[datetime, dict[str, AnyRecord]]:
+        """Return the records of every hour in [start, end) that has been processed, by version."""
+        tables = self.read(kind, model, start, end, ["version", "record"])
+        return {
+            hour: {row["version"]: read(json.loads(row["record"])) for row in table.to_pylist()}
+            for hour, table in tables.items()
+        }
+
+    def write_outcomes(self, model: str, hour: datetime, outcomes: Mapping[str, OutcomeProfile]) -> None:
+        self.write_records("outcomes", model, hour, outcomes)
 
     def read_outcomes(self, model: str, start: datetime, end: datetime) -> dict[datetime, dict[str, OutcomeProfile]]:
-        return {
-            hour: {row["version"]: OutcomeProfile.from_json(row) for row in table.to_pylist()}
-            for hour, table in self.read("outcomes", model, start, end).items()
-        }
+        return self.read_records("outcomes", model, start, end, outcome_from_json)
 
     def write_signals(self, report: str, model: str, hour: datetime, signals: Iterable[Signal]) -> None:
         self.write(report, model, hour, signals_table(signals))
@@ -299,10 +321,6 @@ def _arrays(column: pa.ChunkedArray, dtype: type) -> list[Any]:
     lists = column.combine_chunks()
     values = lists.values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
     return [values[start:end] for start, end in pairwise(lists.offsets.to_pylist())]
-
-
-def _outcome_row(outcome: OutcomeProfile) -> dict[str, Any]:
-    return outcome.to_json() | {"confusion": outcome.confusion.ravel().tolist()}
 
 
 def _signal_row(signal: Signal) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from monitoring_pipeline.describe.blocks import Calibration, calibration_from_json, calibration_to_json
+from monitoring_pipeline.describe.reference_json import reference_from_json, reference_to_json
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, RegistryError
 from monitoring_pipeline.retrain.registry import ModelRegistry
@@ -32,12 +33,12 @@ class ReferenceStore:
         """Return the reference of a version, from the folder or else from the registry; None when it has none."""
         path = self._path(model, version)
         if path.exists():
-            return Reference.from_json(_document(path))
+            return reference_from_json(_document(path))
         try:
             document = self._registry.read_json(self._registry.version(model, version), ARTIFACT)
         except RegistryError:
             return None
-        reference = Reference.from_json(cast("dict[str, Any]", document))
+        reference = reference_from_json(cast("dict[str, Any]", document))
         self._copy(reference)
         return reference
 
@@ -47,7 +48,7 @@ class ReferenceStore:
 
     def save(self, reference: Reference) -> None:
         """Store a reference with its version; the folder gets its copy last."""
-        document = reference.to_json()
+        document = reference_to_json(reference)
         version = self._registry.version(reference.model, reference.version)
         self._registry.write_json(version, ARTIFACT, document)
         self._registry.set_tags(reference.model, reference.version, {"reference_digest": reference.digest})
@@ -67,7 +68,7 @@ class ReferenceStore:
         return learnt
 
     def _copy(self, reference: Reference) -> None:
-        content = json.dumps(reference.to_json()).encode()
+        content = json.dumps(reference_to_json(reference)).encode()
         publish(self._path(reference.model, reference.version), content)
 
     def _path(self, model: str, version: str) -> Path:

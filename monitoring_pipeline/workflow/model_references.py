@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from monitoring_pipeline.describe.references import Reference, build_reference
+from monitoring_pipeline.describe.reference_building import build_reference
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError
 from monitoring_pipeline.retrain.registry import ModelRegistry, ModelVersion
 from monitoring_pipeline.settings.monitor import Monitor

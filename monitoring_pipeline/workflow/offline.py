@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.labels import join_labels, prepare_labels, timely_labels
 from monitoring_pipeline.capture.predictions import UNVERSIONED, LogColumns, prepare_predictions, require_columns
-from monitoring_pipeline.capture.windows import HOUR, hour_of, window_length
+from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.hours import outcome_hours, profile_hours
-from monitoring_pipeline.describe.references import Reference, build_reference
+from monitoring_pipeline.describe.reference_building import build_reference
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import TableError
 from monitoring_pipeline.evaluate.concept import concept_by_version
 from monitoring_pipeline.evaluate.drift import drift_by_version
-from monitoring_pipeline.evaluate.performance import PerformancePolicy, performance_by_version
+from monitoring_pipeline.evaluate.performance import performance_by_version
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.judgement import judge_signals
 from monitoring_pipeline.judge.rules import RuleOutcome, evaluate_rules
@@ -53,14 +54,12 @@ def evaluate_tables(
     versions = sorted(pc.unique(rows[columns.version]).to_pylist()) if columns.version else [UNVERSIONED]
     reference = table_reference(monitor, reference_rows, version=versions[0], computed_at=computed_at)
     references = {version: reference.for_version(version) for version in versions}
-    windows = tuple(window_length(name) for name in monitor.windows)
-
     profiles = profile_hours(rows, references, hours, columns)
     signals = drift_by_version(monitor.registry_name, profiles, references, hours, monitor.drift_policy())
     joined = None if labels is None else _joined(monitor, rows, columns, labels)
     if joined is not None:
-        asked = PerformancePolicy(windows, monitor.performance.min_rows, monitor.performance.min_coverage)
-        outcomes = outcome_hours(joined, hours, columns)
+        outcomes = outcome_hours(joined, hours, replace(monitor.outcome_plan(), columns=columns), references)
+        asked = monitor.performance_policy()
         signals += performance_by_version(monitor.registry_name, outcomes, references, hours, asked)
         charts = monitor.concept_policy()
         signals += concept_by_version(monitor.registry_name, outcomes, references, hours, charts)

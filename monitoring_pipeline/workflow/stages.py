@@ -22,7 +22,7 @@ from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.concept import concept_by_version
 from monitoring_pipeline.evaluate.drift import drift_by_version
 from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
-from monitoring_pipeline.evaluate.performance import PerformancePolicy, performance_by_version
+from monitoring_pipeline.evaluate.performance import performance_by_version
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import metrics_of
 from monitoring_pipeline.judge.drift_types import ERROR_SERIES, DriftDiagnosis, SeriesKey, diagnose_drift
@@ -87,7 +87,8 @@ class Stages:
             known = self._labels(rows, day, as_of) if rows.num_rows else None
             if rows.num_rows:
                 rows = join_labels(rows, known, id_column=self.monitor.columns.prediction_id, as_of=as_of)
-            for hour, outcomes in outcome_hours(rows, day, self.monitor.columns).items():
+            references = self._references(self._versions(rows))
+            for hour, outcomes in outcome_hours(rows, day, self.monitor.outcome_plan(), references).items():
                 self.hourly.write_outcomes(self.model, hour, outcomes)
                 joined[hour] = outcomes
         return joined
@@ -104,11 +105,7 @@ class Stages:
 
     def measure_performance(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
         """Evaluate performance in every window that ends with one of `hours`, and the age of each version."""
-        asked = self.monitor.performance
-        policy, charts = (
-            PerformancePolicy(self.windows, asked.min_rows, asked.min_coverage),
-            self.monitor.concept_policy(),
-        )
+        policy, charts = self.monitor.performance_policy(), self.monitor.concept_policy()
         start, end = min(hours) + HOUR - max(*self.windows, charts.history), max(hours) + HOUR
         recent = self.hourly.read_outcomes(self.model, start, end)
         served = {hour: {version: part.rows for version, part in parts.items()} for hour, parts in recent.items()}

@@ -22,7 +22,7 @@ from monitoring_pipeline.describe.blocks import (
 from monitoring_pipeline.describe.columns import Column, ColumnKind, ColumnRole
 from monitoring_pipeline.describe.distances import Pair, as_windows, measured
 from monitoring_pipeline.describe.profiles import HourlyProfiles, Profile, merge_all, rows_by_hour
-from monitoring_pipeline.describe.references import ColumnSpec
+from monitoring_pipeline.describe.reference_building import ColumnSpec
 from monitoring_pipeline_tests.traffic import VERSION, hour, log_rows, reference
 
 DAY = timedelta(days=1)

@@ -7,7 +7,8 @@ from scipy.stats import norm
 
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
 from monitoring_pipeline.describe.encoding import FURTHEST, EncodedRows, encode_rows, varying_dimensions
-from monitoring_pipeline.describe.references import ColumnSpec, Reference
+from monitoring_pipeline.describe.reference_building import ColumnSpec
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline_tests.traffic import reference
 
 KINDS = {"tenure": ColumnKind.NUMERIC, "plan": ColumnKind.CATEGORICAL, "at": ColumnKind.DATETIME}

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from monitoring_pipeline.describe.binary_outcomes import SCORE_BINS, BinaryOutcomes
 from monitoring_pipeline.describe.error_dispersion import (
     FEWEST_HOURS,
     ErrorDispersion,
@@ -11,17 +12,16 @@ from monitoring_pipeline.describe.error_dispersion import (
     errors_by_hour,
     errors_of,
 )
-from monitoring_pipeline.describe.outcomes import SCORE_BINS, OutcomeProfile
 from monitoring_pipeline_tests.traffic import hour
 
 
-def outcome(errors: int, rows: int) -> OutcomeProfile:
+def outcome(errors: int, rows: int) -> BinaryOutcomes:
     """Return an hour of served classes, `errors` of them wrong."""
     confusion = np.array([[rows - errors, errors], [0, 0]])
-    return replace(OutcomeProfile.empty(), rows=rows, labelled=rows, confusion=confusion)
+    return replace(BinaryOutcomes(), rows=rows, labelled=rows, confusion=confusion)
 
 
-def restless(hours: int, *, seed: int, rows: int = 50, spread: float = 0.08) -> dict[int, OutcomeProfile]:
+def restless(hours: int, *, seed: int, rows: int = 50, spread: float = 0.08) -> dict[int, BinaryOutcomes]:
     """Return hours whose error rate wanders about 0.2 with a persistence of 0.9."""
     generator, level, found = np.random.default_rng(seed), 0.0, {}
     for number in range(hours):
@@ -30,7 +30,7 @@ def restless(hours: int, *, seed: int, rows: int = 50, spread: float = 0.08) -> 
     return found
 
 
-def dispersion_of(hours: dict[int, OutcomeProfile]) -> ErrorDispersion:
+def dispersion_of(hours: dict[int, BinaryOutcomes]) -> ErrorDispersion:
     found = ErrorDispersion.of({hour(number): part for number, part in hours.items()})
     assert found is not None
     return found
@@ -85,9 +85,9 @@ def test_errors_are_those_of_the_served_class_and_without_one_of_the_score_cut_a
     bins = np.zeros(SCORE_BINS, np.int64)
     low, high = bins.copy(), bins.copy()
     low[[0, SCORE_BINS // 2 - 1]], high[SCORE_BINS // 2] = 1, 1
-    scored = replace(OutcomeProfile.empty(), rows=6, labelled=6, scored=6, positives=low + high, negatives=low + high)
+    scored = replace(BinaryOutcomes(), rows=6, labelled=6, scored=6, positives=low + high, negatives=low + high)
     assert errors_of(scored) == (3, 6)
-    assert errors_of(OutcomeProfile.empty()) == (0, 0)
+    assert errors_of(BinaryOutcomes()) == (0, 0)
 
 
 def test_scores_count_standard_deviations_from_the_expected_errors() -> None:

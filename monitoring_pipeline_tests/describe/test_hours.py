@@ -11,8 +11,9 @@ from monitoring_pipeline.describe.hours import (
     profiles_of_version,
     serving_version,
 )
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.references import ReferencePlan
+from monitoring_pipeline.describe.reference_building import ReferencePlan
 from monitoring_pipeline_tests.traffic import LOG, VERSION, hour, log_rows, reference
 
 REFERENCE = reference(log_rows(300, seed=0))
@@ -46,7 +47,7 @@ def test_a_log_without_versions_has_one() -> None:
     rows = prepare_predictions(log_rows(9, seed=1), columns)
     described = profile_hours(rows, {}, HOURS[:1], columns)
     assert [profile.version for profile in described[hour(0)]] == [UNVERSIONED]
-    assert list(outcome_hours(joined(rows), HOURS[:1], columns)[hour(0)]) == [UNVERSIONED]
+    assert list(outcome_hours(joined(rows), HOURS[:1], OutcomePlan(columns=columns), {})[hour(0)]) == [UNVERSIONED]
 
 
 def joined(rows: pa.Table) -> pa.Table:
@@ -55,13 +56,13 @@ def joined(rows: pa.Table) -> pa.Table:
 
 def test_outcomes_are_by_hour_and_version_too() -> None:
     rows = prepared(log_rows(9, seed=1, at=0), log_rows(4, seed=2, at=2, model_version=["4"] * 4))
-    outcomes = outcome_hours(joined(rows), HOURS, LOG)
+    outcomes = outcome_hours(joined(rows), HOURS, OutcomePlan(columns=LOG), {})
     assert {at: {version: entry.rows for version, entry in entries.items()} for at, entries in outcomes.items()} == {
         hour(0): {VERSION: 9},
         hour(1): {},
         hour(2): {"4": 4},
     }
-    assert outcome_hours(pa.table({}), HOURS[:1], LOG) == {hour(0): {}}
+    assert outcome_hours(pa.table({}), HOURS[:1], OutcomePlan(), {}) == {hour(0): {}}
 
 
 def test_an_hour_a_version_did_not_serve_in_is_empty_and_one_without_its_reference_is_not_described() -> None:

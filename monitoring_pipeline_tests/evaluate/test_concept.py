@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.error_dispersion import ErrorDispersion
-from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.evaluate.concept import (
     CHARTS,
     ConceptPolicy,
@@ -25,7 +25,7 @@ POLICY = ConceptPolicy((24 * HOUR,), history=timedelta(days=10), average_run_len
 NIGHT = 6
 
 
-def outcome(errors: int, rows: int, *, positives: int = 0, score: float = 0.3, unlabelled: int = 0) -> OutcomeProfile:
+def outcome(errors: int, rows: int, *, positives: int = 0, score: float = 0.3, unlabelled: int = 0) -> BinaryOutcomes:
     """Return an hour of predictions of which `errors` served classes are wrong."""
     actual = np.arange(rows) < positives
     served = actual ^ (np.arange(rows)[::-1] < errors)
@@ -38,16 +38,16 @@ def outcome(errors: int, rows: int, *, positives: int = 0, score: float = 0.3, u
             "labelled_at": pa.nulls(rows + unlabelled, pa.timestamp("us", tz="UTC")),
         }
     )
-    return OutcomeProfile.of(table, score="score", prediction="prediction")
+    return BinaryOutcomes.of(table, score="score", prediction="prediction")
 
 
-def traffic(rates: Sequence[float], *, seed: int, rows: int = 60) -> dict[datetime, OutcomeProfile]:
+def traffic(rates: Sequence[float], *, seed: int, rows: int = 60) -> dict[datetime, BinaryOutcomes]:
     """Return hours with the given error rates, empty at night; the rates wander by themselves."""
     generator, level, found = np.random.default_rng(seed), 0.0, {}
     for number, rate in enumerate(rates):
         level = 0.8 * level + 0.6 * generator.normal()
         errors = int(generator.binomial(rows, np.clip(rate + 0.05 * level, 0, 1)))
-        found[hour(number)] = OutcomeProfile.empty() if number % 24 < NIGHT else outcome(errors, rows)
+        found[hour(number)] = BinaryOutcomes() if number % 24 < NIGHT else outcome(errors, rows)
     return found
 
 
@@ -56,7 +56,7 @@ CALM = ErrorDispersion.of(MONTH)
 
 
 def charts(
-    outcomes: Mapping[datetime, OutcomeProfile], numbers: Sequence[int], policy: ConceptPolicy = POLICY, **more: Any
+    outcomes: Mapping[datetime, BinaryOutcomes], numbers: Sequence[int], policy: ConceptPolicy = POLICY, **more: Any
 ) -> dict[int, dict[str, Signal]]:
     hours = [hour(number) for number in numbers]
     found: dict[int, dict[str, Signal]] = {number: {} for number in numbers}
@@ -164,11 +164,11 @@ def test_an_hour_that_cannot_be_charted_says_why() -> None:
 
 def test_hours_with_immature_labels_are_left_out_of_the_history() -> None:
     young = {**MONTH, hour(400): outcome(10, 10, unlabelled=50), hour(401): outcome(40, 60, unlabelled=60)}
-    gone = {**MONTH, hour(400): OutcomeProfile.empty(), hour(401): OutcomeProfile.empty()}
+    gone = {**MONTH, hour(400): BinaryOutcomes(), hour(401): BinaryOutcomes()}
     assert charts(young, [420]) == charts(gone, [420])
 
 
-def gaps(outcomes: Mapping[datetime, OutcomeProfile], number: int = 23, **more: Any) -> Signal:
+def gaps(outcomes: Mapping[datetime, BinaryOutcomes], number: int = 23, **more: Any) -> Signal:
     return next(iter(rate_gap_signals("m", "1", outcomes, [hour(number)], POLICY, **more)))
 
 
@@ -198,7 +198,7 @@ def test_the_gap_of_the_reference_stands_beside_it_and_absences_are_those_of_per
     baseline = outcome(0, 100, positives=31, score=0.3)
     assert gaps(day, baseline=baseline).baseline_value == pytest.approx(rate_gap(baseline)) == pytest.approx(0.01)
     assert gaps({hour(23): day[hour(23)]}).absence is Absence.WARMING_UP
-    assert gaps({at: OutcomeProfile.empty() for at in day}).absence is Absence.EMPTY_HOUR
+    assert gaps({at: BinaryOutcomes() for at in day}).absence is Absence.EMPTY_HOUR
     assert gaps({at: outcome(0, 0, unlabelled=5) for at in day}).absence is Absence.NO_LABELS_YET
     policy = ConceptPolicy((24 * HOUR,), min_rows=1201)
     few = next(iter(rate_gap_signals("m", "1", day, [hour(23)], policy)))
@@ -216,6 +216,6 @@ def test_every_version_is_charted_against_its_own_reference() -> None:
     cusums = [(signal.version, signal.absence) for signal in signals if signal.metric == "concept.cusum"]
     assert cusums == [("3", None), ("3", None), ("4", Absence.NO_REFERENCE), ("4", Absence.NO_REFERENCE)]
     expected = {signal.version: signal.baseline_value for signal in signals if signal.metric == "concept.rate_gap"}
-    assert own.outcomes is not None
+    assert isinstance(own.outcomes, BinaryOutcomes)
     assert expected == {"3": rate_gap(own.outcomes), "4": None}
     assert len({signal.key for signal in signals}) == len(signals) == 2 * 2 * 5

@@ -13,7 +13,7 @@ from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
 from monitoring_pipeline.describe.hours import profile_hours
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.references import ColumnSpec, ReferencePlan, specs_of
+from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan, specs_of
 from monitoring_pipeline.describe.spans import Baseline, FixedPeriod, SameHoursOfWeek, TrailingWeeks
 from monitoring_pipeline.evaluate.drift import DriftPolicy, drift_by_version, drift_signals, table_drift
 from monitoring_pipeline.evaluate.signals import Absence, Signal

@@ -11,7 +11,8 @@ from scipy.stats import binom, norm
 from monitoring_pipeline.describe.blocks import BlockDistances
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.references import ColumnSpec, Reference, specs_of
+from monitoring_pipeline.describe.reference_building import ColumnSpec, specs_of
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.drift import table_drift
 from monitoring_pipeline.evaluate.multivariate import (
     MultivariatePolicy,

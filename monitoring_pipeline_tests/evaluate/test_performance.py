@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from monitoring_pipeline.capture.windows import HOUR
-from monitoring_pipeline.describe.outcomes import OutcomeProfile
+from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan
 from monitoring_pipeline.evaluate.performance import (
     PerformancePolicy,
     merge_outcomes,
@@ -34,7 +35,7 @@ def rows(size: int, seed: int) -> tuple[Array, Array, Array]:
     return truth, score, (score > 0.5).astype(float)
 
 
-def outcome(truth: Any, score: Any, served: Any, *, unlabelled: int = 0) -> OutcomeProfile:
+def outcome(truth: Any, score: Any, served: Any, *, unlabelled: int = 0) -> BinaryOutcomes:
     pad = [None] * unlabelled
     known = [KNOWN] * len(truth) + pad
     table = pa.table(
@@ -45,11 +46,11 @@ def outcome(truth: Any, score: Any, served: Any, *, unlabelled: int = 0) -> Outc
             "labelled_at": pa.array(known, pa.timestamp("us", tz="UTC")),
         }
     )
-    return OutcomeProfile.of(table, score="score", prediction="prediction")
+    return BinaryOutcomes.of(table, score="score", prediction="prediction")
 
 
 def measured(
-    outcomes: Mapping[datetime, OutcomeProfile], *, length: int = 1, at: int = 0, **more: Any
+    outcomes: Mapping[datetime, BinaryOutcomes], *, length: int = 1, at: int = 0, **more: Any
 ) -> dict[str, Signal]:
     baseline = more.pop("baseline", None)
     policy = PerformancePolicy((length * HOUR,), **{"min_rows": 1, **more})
@@ -73,7 +74,8 @@ def test_the_numbers_are_those_of_scikit_learn_on_the_raw_rows() -> None:
     }
     for name, expected in exact.items():
         assert found[name].value == pytest.approx(expected, rel=1e-9), name
-    total = merge_outcomes([outcome(*part) for part in parts])
+    total = merge_outcomes([outcome(*part) for part in parts], OutcomePlan())
+    assert isinstance(total, BinaryOutcomes)
     assert total.confusion.tolist() == sk.confusion_matrix(truth, served).tolist()
     bound = float(roc_auc_error_bound(total.positives, total.negatives))
     assert found["roc_auc"].value == pytest.approx(sk.roc_auc_score(truth, score), abs=bound + 1e-12)
@@ -111,7 +113,7 @@ def absences(found: Mapping[str, Signal]) -> dict[str, Absence | None]:
 
 
 def test_an_hour_without_predictions_labels_or_enough_of_them_says_which() -> None:
-    empty = absences(measured({hour(0): OutcomeProfile.empty()}))
+    empty = absences(measured({hour(0): BinaryOutcomes()}))
     assert set(empty.values()) == {Absence.EMPTY_HOUR}
     unlabelled = measured({hour(0): outcome([], [], [], unlabelled=40)})
     coverage = unlabelled.pop("label_coverage")

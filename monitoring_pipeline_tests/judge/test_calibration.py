@@ -10,7 +10,8 @@ from scipy.stats import binom
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
-from monitoring_pipeline.describe.references import ColumnSpec, Reference, ReferencePlan
+from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.calibration import BlockModel, Calibrations
 from monitoring_pipeline.judge.judgement import judge_signals

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring_pipeline.capture.windows import HOUR
-from monitoring_pipeline.describe.references import Reference, ReferencePlan
+from monitoring_pipeline.describe.reference_building import ReferencePlan
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.describe.spans import SameHoursOfWeek
 from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS
 from monitoring_pipeline.evaluate.signals import Absence, Signal

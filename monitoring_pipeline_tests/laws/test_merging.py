@@ -21,10 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import monitoring_pipeline
+from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.columns import Column, ColumnKind
+from monitoring_pipeline.describe.log_histogram import LogHistogram
+from monitoring_pipeline.describe.outcome_plan import outcome_from_json
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
-from monitoring_pipeline.describe.references import profile_from_json, profile_to_json
+from monitoring_pipeline.describe.reference_json import profile_from_json, profile_to_json
 from monitoring_pipeline.stats.cardinality import DistinctCount
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline_tests.traffic import START, VERSION, column
@@ -150,13 +153,13 @@ def outcome_profiles(draw: st.DrawFn) -> Case:
 
     def record(joined: pa.Table) -> OutcomeProfile:
         score, prediction = "score" if with_score else None, "prediction" if with_prediction else None
-        return OutcomeProfile.of(joined, score=score, prediction=prediction)
+        return BinaryOutcomes.of(joined, score=score, prediction=prediction)
 
     moments = st.one_of(st.none(), st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))  # noqa: DTZ001 - as above
     rows = st.lists(st.tuples(LABELS, SCORES, LABELS, moments), max_size=30)
     tables = [table(draw(rows)) for _ in range(draw(BATCHES))]
     parts = [record(part) for part in tables]
-    return Case(parts, record(pa.concat_tables(tables)), OutcomeProfile.empty(), stored_outcome)
+    return Case(parts, record(pa.concat_tables(tables)), BinaryOutcomes(), stored_outcome)
 
 
 def stored_profile(profile: Profile) -> Profile:
@@ -168,7 +171,7 @@ def stored_profile(profile: Profile) -> Profile:
 
 
 def stored_outcome(outcome: OutcomeProfile) -> OutcomeProfile:
-    assert same(OutcomeProfile.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False))), outcome)
+    assert same(outcome_from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False))), outcome)
     with tempfile.TemporaryDirectory() as folder:
         store = HourlyStore(Path(folder))
         store.write_outcomes("m", START, {VERSION: outcome})
@@ -189,10 +192,23 @@ def distinct_counts(draw: st.DrawFn) -> Case:
     )
 
 
+@st.composite
+def log_histograms(draw: st.DrawFn) -> Case:
+    values = st.one_of(st.sampled_from(SPECIAL), st.floats(), st.floats(0.001, 10))
+    parts = [np.array(draw(some(values)), np.float64) for _ in range(draw(BATCHES))]
+    return Case(
+        [LogHistogram.of(part) for part in parts],
+        LogHistogram.of(np.concatenate(parts)),
+        LogHistogram.empty(),
+        lambda histogram: LogHistogram.from_json(json.loads(json.dumps(histogram.to_json(), allow_nan=False))),
+    )
+
+
 EXAMPLES: Mapping[str, st.SearchStrategy[Case]] = {
     "monitoring_pipeline.describe.profiles:ColumnProfile": column_profiles(),
     "monitoring_pipeline.describe.profiles:Profile": profiles(),
     "monitoring_pipeline.describe.outcomes:OutcomeProfile": outcome_profiles(),
+    "monitoring_pipeline.describe.log_histogram:LogHistogram": log_histograms(),
     "monitoring_pipeline.stats.cardinality:DistinctCount": distinct_counts(),
 }
 every_mergeable = pytest.mark.parametrize("name", EXAMPLES)
@@ -204,9 +220,17 @@ def same(found: Any, expected: Any, *, rounding: float = 0.0, size: float = 0.0)
         if isinstance(expected, ColumnProfile):
             # Cauchy and Schwarz: the sizes of what was added to `sums` add up to at most this.
             size = float(np.sqrt(expected.squares) * np.sqrt(expected.rows))
+        if isinstance(expected, LogHistogram):
+            one_sided = LogHistogram({abs(number): count for number, count in expected.buckets.items()})
+            size = 2.0 * expected.count * float(one_sided.quantile(1.0)) if expected.count else 0.0
         names = [entry.name for entry in fields(expected)]
         return all(
-            same(getattr(found, name), getattr(expected, name), rounding=rounding, size=size if name == "sums" else 0.0)
+            same(
+                getattr(found, name),
+                getattr(expected, name),
+                rounding=rounding,
+                size=size if name in ("sums", "total") else 0.0,
+            )
             for name in names
         )
     if isinstance(expected, Mapping):
@@ -221,7 +245,7 @@ def same(found: Any, expected: Any, *, rounding: float = 0.0, size: float = 0.0)
             return bool((np.abs(found - expected) <= rounding * np.maximum(np.abs(expected), size)).all())
         return bool((found == expected).all())
     if isinstance(expected, float) and np.isfinite(expected):
-        return bool(abs(found - expected) <= rounding * abs(expected))
+        return bool(abs(found - expected) <= rounding * max(abs(expected), size))
     return bool(found == expected)
 
 

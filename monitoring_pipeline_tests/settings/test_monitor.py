@@ -8,7 +8,7 @@ from monitoring_pipeline.capture.labels import LabelColumns
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import ColumnKind
 from monitoring_pipeline.describe.distances import METRICS
-from monitoring_pipeline.describe.references import ReferencePlan
+from monitoring_pipeline.describe.reference_building import ReferencePlan
 from monitoring_pipeline.describe.spans import FixedPeriod, SameHoursOfWeek, TrailingWeeks
 from monitoring_pipeline.errors import SettingsError
 from monitoring_pipeline.evaluate.drift import DriftPolicy

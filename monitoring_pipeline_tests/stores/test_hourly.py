@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from monitoring_pipeline.describe.outcomes import OutcomeProfile
+from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.evaluate.signals import Absence
@@ -90,7 +90,7 @@ def test_rows_served_and_labelled_are_read_without_the_rest(store: HourlyStore) 
     own = Profile.of(log_rows(40, seed=2), VERSION, REFERENCE.specs)
     store.write_profiles(MODEL, hour(1), [own, Profile("4", 5, {})])
     assert store.read_served(MODEL, hour(0), hour(3)) == {hour(1): {VERSION: 40, "4": 5}}
-    labelled = replace(OutcomeProfile.empty(), rows=9, labelled=4)
+    labelled = replace(BinaryOutcomes(), rows=9, labelled=4)
     store.write_outcomes(MODEL, hour(1), {"3": labelled, "4": labelled})
     assert store.read_labelled(MODEL, hour(0), hour(3)) == {hour(1): 8}
 

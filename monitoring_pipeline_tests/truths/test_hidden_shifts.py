@@ -12,7 +12,8 @@ from scipy.stats import ks_2samp, wasserstein_distance
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole, NumericBins
 from monitoring_pipeline.describe.distances import METRICS
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.references import ColumnSpec, Reference, build_reference
+from monitoring_pipeline.describe.reference_building import ColumnSpec, build_reference
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.drift import table_drift
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline_tests.traffic import COMPUTED, START

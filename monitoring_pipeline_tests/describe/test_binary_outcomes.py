@@ -5,17 +5,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from monitoring_pipeline.describe.outcomes import SCORE_BINS, OutcomeProfile
+from monitoring_pipeline.describe.binary_outcomes import SCORE_BINS, BinaryOutcomes
 
 KNOWN = datetime(2026, 11, 20, 13, tzinfo=UTC)
 
 
-def outcome(actual: Any, score: Any = None, served: Any = None, *, known: Any = None) -> OutcomeProfile:
+def outcome(actual: Any, score: Any = None, served: Any = None, *, known: Any = None) -> BinaryOutcomes:
     size = len(actual)
     columns = {"actual": actual, "score": [0.5] * size if score is None else score}
     columns |= {"prediction": [1] * size if served is None else served}
     columns |= {"labelled_at": pa.array([KNOWN] * size if known is None else known, pa.timestamp("us", tz="UTC"))}
-    return OutcomeProfile.of(pa.table(columns), score="score", prediction="prediction")
+    return BinaryOutcomes.of(pa.table(columns), score="score", prediction="prediction")
 
 
 def test_every_row_is_labelled_unusable_or_neither() -> None:
@@ -66,5 +66,5 @@ def test_the_newest_label_says_as_of_when_it_is() -> None:
 
 def test_a_model_without_scores_or_without_classes_still_has_labels() -> None:
     table = pa.table({"actual": [1, 0], "labelled_at": pa.array([KNOWN] * 2, pa.timestamp("us", tz="UTC"))})
-    found = OutcomeProfile.of(table, score=None, prediction=None)
+    found = BinaryOutcomes.of(table, score=None, prediction=None)
     assert (found.labelled, found.scored, found.confusion.sum()) == (2, 0, 0)

@@ -1,0 +1,165 @@
+"""The stored form of a Reference: a JSON document that carries the digest of its content, never a pickle.
+
+Add a field of the records here, both ways, and raise FORMAT when older documents cannot be read any more. Keep files
+and registries out: they belong in stores.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from monitoring_pipeline.describe.blocks import calibration_from_json, calibration_to_json
+from monitoring_pipeline.describe.columns import Column
+from monitoring_pipeline.describe.error_dispersion import ErrorDispersion
+from monitoring_pipeline.describe.outcome_plan import outcome_from_json
+from monitoring_pipeline.describe.profiles import ColumnProfile
+from monitoring_pipeline.describe.references import ColumnReference, Reference
+from monitoring_pipeline.describe.segments import Segmentation
+from monitoring_pipeline.errors import ReferenceError
+from monitoring_pipeline.stats.cardinality import DistinctCount
+
+FORMAT = 2
+
+
+def reference_to_json(reference: Reference) -> dict[str, Any]:
+    """Return the document stored with the model version, its digest included."""
+    document = {
+        "format": FORMAT,
+        "model": reference.model,
+        "version": reference.version,
+        "computed_at": reference.computed_at.isoformat(),
+        "rows": reference.rows,
+        "columns": {name: _column_to_json(entry) for name, entry in reference.columns.items()},
+        "outcomes": reference.outcomes.to_json() if reference.outcomes else None,
+        "trained_until": reference.trained_until.isoformat() if reference.trained_until else None,
+        "segmentations": [segmentation.to_json() for segmentation in reference.segmentations],
+        "segments": {name: _segment_to_json(segment) for name, segment in reference.segments.items()},
+        "importances": dict(reference.importances),
+        "error_dispersion": reference.error_dispersion.to_json() if reference.error_dispersion else None,
+    }
+    return document | {"digest": document_digest(document)}
+
+
+def reference_from_json(document: Mapping[str, Any]) -> Reference:
+    """Read a stored document; raises ReferenceError when it is not intact."""
+    where = f"reference of {document.get('model')} v{document.get('version')}"
+    if document.get("format") != FORMAT:
+        raise ReferenceError(f"{where}: format {document.get('format')!r}, needed {FORMAT}. Rebuild the reference.")
+    content = {name: value for name, value in document.items() if name != "digest"}
+    if (found := document_digest(content)) != document.get("digest"):
+        raise ReferenceError(
+            f"{where}: its content has digest {found[:12]}, it claims {str(document.get('digest'))[:12]}: the file "
+            "was changed after it was written. Rebuild the reference by materialising reference_distributions."
+        )
+    dispersion = document["error_dispersion"]
+    whole = Reference(
+        model=document["model"],
+        version=document["version"],
+        computed_at=datetime.fromisoformat(document["computed_at"]),
+        rows=document["rows"],
+        columns={name: _column_from_json(entry) for name, entry in document["columns"].items()},
+        outcomes=outcome_from_json(document["outcomes"]) if document["outcomes"] else None,
+        trained_until=datetime.fromisoformat(document["trained_until"]) if document["trained_until"] else None,
+        segmentations=tuple(Segmentation.from_json(entry) for entry in document["segmentations"]),
+        importances=document["importances"],
+        error_dispersion=ErrorDispersion.from_json(dispersion) if dispersion else None,
+        digest=document["digest"],
+    )
+    segments = {name: _segment_from_json(whole, entry) for name, entry in document["segments"].items()}
+    return replace(whole, segments=segments)
+
+
+def document_digest(document: Mapping[str, Any]) -> str:
+    """Return the sha256 of a JSON document in its canonical form.
+
+    The time of computation is left out: the same rows give the same digest whenever they are described.
+    """
+    content = {name: value for name, value in document.items() if name != "computed_at"}
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+
+
+def _column_to_json(entry: ColumnReference) -> dict[str, Any]:
+    return {
+        "column": entry.column.to_json(),
+        "profile": profile_to_json(entry.profile),
+        "summary": dict(entry.summary),
+        "calibration": calibration_to_json(entry.calibration),
+    }
+
+
+def _column_from_json(document: Mapping[str, Any]) -> ColumnReference:
+    return ColumnReference(
+        Column.from_json(document["column"]),
+        profile_from_json(document["profile"]),
+        document["summary"],
+        calibration_from_json(document["calibration"]),
+    )
+
+
+def _segment_to_json(segment: Reference) -> dict[str, Any]:
+    """Return what a segment has of its own; its bins are those of the whole."""
+    columns = {name: _column_to_json(entry) for name, entry in segment.columns.items()}
+    own = ("profile", "summary", "calibration")
+    return {
+        "rows": segment.rows,
+        "columns": {name: {key: entry[key] for key in own} for name, entry in columns.items()},
+    }
+
+
+def _segment_from_json(whole: Reference, document: Mapping[str, Any]) -> Reference:
+    columns = {
+        name: ColumnReference(
+            whole.columns[name].column,
+            profile_from_json(entry["profile"]),
+            entry["summary"],
+            calibration_from_json(entry["calibration"]),
+        )
+        for name, entry in document["columns"].items()
+    }
+    return Reference(whole.model, whole.version, whole.computed_at, document["rows"], columns, None)
+
+
+def profile_to_json(profile: ColumnProfile) -> dict[str, Any]:
+    """Return a column profile as plain numbers and lists; infinities (no finite value) become null."""
+    return {
+        "counts": profile.counts.tolist(),
+        "sums": [_finite(value) for value in profile.sums.tolist()],
+        "squares": _finite(profile.squares),
+        "nulls": profile.nulls,
+        "invalid": profile.invalid,
+        "low": _finite(profile.low),
+        "high": _finite(profile.high),
+        "unseen": [list(item) for item in profile.unseen],
+        "unseen_rows": profile.unseen_rows,
+        "distinct": b64encode(profile.distinct.sketch).decode() if profile.distinct else None,
+    }
+
+
+def profile_from_json(document: Mapping[str, Any]) -> ColumnProfile:
+    """Read what `profile_to_json` wrote."""
+
+    def number(value: float | None, missing: float) -> float:
+        return missing if value is None else float(value)
+
+    return ColumnProfile(
+        counts=np.asarray(document["counts"], dtype=np.int64),
+        sums=np.array([number(value, np.nan) for value in document["sums"]], dtype=np.float64),
+        squares=number(document["squares"], np.nan),
+        nulls=int(document["nulls"]),
+        invalid=int(document["invalid"]),
+        low=number(document["low"], np.inf),
+        high=number(document["high"], -np.inf),
+        unseen=tuple((str(name), int(count)) for name, count in document["unseen"]),
+        unseen_rows=int(document["unseen_rows"]),
+        distinct=DistinctCount(b64decode(document["distinct"])) if document["distinct"] else None,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
