@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PORT ?= 3000
 TESTS ?= monitoring_pipeline_tests
+MONITOR ?= flight_delays
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -31,17 +32,18 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(STAMP) ## train, serve, watch and retrain a model on 18 days of real flights
-	$(BIN)/monitoring-pipeline demo
+demo: $(STAMP) ## train, serve, watch and retrain a model on real flights (MONITOR=bike_demand for another)
+	$(BIN)/monitoring-pipeline demo --monitor $(MONITOR)
 
 ui: $(STAMP) ## open what the demo did in the Dagster UI at localhost:3000 (PORT=... for another port)
 	@test -d $(DEMO)/dagster || { echo "make ui: there is no $(DEMO)/dagster yet. Run make demo first."; exit 1; }
 	@echo "Dagster UI: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@MONITORING_HOME=$(DEMO) MONITORING_CLOCK=$(DEMO)/clock DAGSTER_HOME=$(DEMO)/dagster VIRTUAL_ENV=$(CURDIR)/.venv \
-		exec $(SIGNALS) $(BIN)/dg dev -h 127.0.0.1 -p $(PORT)
+	@MONITORING_HOME=$(DEMO) MONITORING_MONITORS=$(DEMO)/monitors MONITORING_CLOCK=$(DEMO)/clock \
+		DAGSTER_HOME=$(DEMO)/dagster VIRTUAL_ENV=$(CURDIR)/.venv exec $(SIGNALS) $(BIN)/dg dev -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## run the tests (TESTS=path for some of them); those without their server binary skip and name it
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+	# Two workers have two cores: a second thread of scikit-learn's would only wait, by spinning.
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
 
 lint: $(STAMP) ## everything that reads the code without running it
 	$(BIN)/ruff check .

@@ -1,11 +1,12 @@
 """The command line `monitoring-pipeline`.
 
-    demo           the whole loop on real flights
+    demo           the whole loop on real flights, or on real bikes
     check-config   every mistake in the monitors' YAML files, or what they amount to
     migrate        bring the state database up to date
     describe       a Parquet file as a reference that others are compared with
     compare        drift of a Parquet file from another, or from such a reference
     evaluate       every hour's signals, verdicts and rules from Parquet files
+    telemetry      what the telemetry of a service would weigh
 
 Add a command here when a person wants it without Dagster; keep what it does out, in the stage it belongs to. A command
 imports what it needs when it runs: comparing two files must not wait for an orchestrator to load.
@@ -14,7 +15,7 @@ imports what it needs when it runs: comparing two files must not wait for an orc
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,8 +30,10 @@ from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, 
 
 if TYPE_CHECKING:
     from monitoring_pipeline.describe.columns import ColumnKind
+    from monitoring_pipeline.describe.parquet_pass import ParquetRows
     from monitoring_pipeline.judge.comparison import Comparison, ComparisonPolicy
     from monitoring_pipeline.judge.other_tools import ToolNumber
+    from monitoring_pipeline.judge.verdicts import Verdict
     from monitoring_pipeline.settings.deployment import Deployment
     from monitoring_pipeline.settings.monitor import Monitor
     from monitoring_pipeline.workflow.offline import Evaluation
@@ -47,6 +50,9 @@ REACHED = 1
 
 WRONG = 2
 """Exit code when something given is wrong; the message says what to do."""
+
+STANDING_OUT = 12
+"""Things an evaluation names on the terminal; all of them are in its files."""
 
 FILE_WIDTH = 160
 """Columns of a table that is not printed to a terminal."""
@@ -89,21 +95,24 @@ def plain_errors() -> Iterator[None]:
 @app.command()
 def demo(
     home: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path(".monitoring/demo"),
-    step: Annotated[str, typer.Option(help="Hours replayed between two rounds of the sensors.")] = "12h",
+    step: Annotated[str | None, typer.Option(help="Hours replayed between two rounds of the sensors.")] = None,
+    monitor: Annotated[str, typer.Option(help="Which demonstration: a folder of examples/.")] = "flight_delays",
 ) -> None:
-    """Train, serve, watch and retrain a model on real flights, in a clone of the repository."""
+    """Train, serve, watch and retrain a model on real data, in a clone of the repository."""
     with plain_errors():
-        where = Path("examples/flight_delays/demo.py")
-        if not where.is_file():
-            raise MonitoringError(f"demo: {Path.cwd()} has no {where}. Run it in a clone of the repository.")
+        known = sorted(path.parent.name for path in Path("examples").glob("*/demo.py"))
+        if monitor not in known:
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            where = Path.cwd() / "examples"
+            raise MonitoringError(f"demo: {where} has no {monitor!r}, {there}. Run it in a clone of the repository.")
         from monitoring_pipeline.capture.windows import window_length
 
         try:
-            length = window_length(step)
+            pace = {} if step is None else {"step": window_length(step)}
         except ValueError as error:
             raise SettingsError([Problem("command line", None, "--step", f"{error}.", "")]) from error
         sys.path.insert(0, str(Path.cwd()))
-        import_module("examples.flight_delays.demo").run_demo(home, step=length)
+        import_module(f"examples.{monitor}.demo").run_demo(home, **pace)
 
 
 @app.command()
@@ -234,11 +243,11 @@ def compare(
         if reference.suffix == ".json":
             comparison = _compare_stored(reference, current, policy, kinds=kinds, compat=compat, **asked)
         else:
-            tables = read_parquet(reference, encoded=True), read_parquet(current, encoded=True)
-            comparison = compare_tables(*tables, policy, kinds=_kinds(kinds), **asked)
+            comparison = compare_tables(_rows(reference), _rows(current), policy, kinds=_kinds(kinds), **asked)
             if compat is not None:
                 from monitoring_pipeline.judge.other_tools import tool_numbers
 
+                tables = read_parquet(reference, encoded=True), read_parquet(current, encoded=True)
                 numbers = list(tool_numbers(*tables, comparison.columns, tool=compat.value))
     if format_ is Format.JSON:
         other = {compat.value: [asdict(number) for number in numbers]} if compat is not None else {}
@@ -262,6 +271,14 @@ def compare(
         raise typer.Exit(REACHED)
     if unknown:
         typer.echo(f"--fail-on {fail_on}: {unknown} of {len(comparison.columns)} columns are not known", err=True)
+
+
+def _rows(path: Path) -> "ParquetRows":
+    from monitoring_pipeline.describe.parquet_pass import ParquetRows
+    from monitoring_pipeline.stores.files import parquet_errors
+
+    with parquet_errors(path):
+        return ParquetRows(path)
 
 
 def _compare_stored(
@@ -334,13 +351,14 @@ def evaluate(
 
 
 def _account(evaluation: "Evaluation") -> Iterator[str]:
+    from monitoring_pipeline.evaluate.signals import Absence
     from monitoring_pipeline.judge.rules import RuleState
     from monitoring_pipeline.judge.verdicts import Level
 
     first, last, rows = evaluation.hours[0], evaluation.hours[-1], evaluation.rows
     yield f"{len(evaluation.hours)} hours, {first:%Y-%m-%d %H}Z to {last:%Y-%m-%d %H}Z, {rows:,} predictions"
     if evaluation.labelled is None:
-        yield "no labels given: performance is not evaluated"
+        yield "no labels given: performance is estimated from the scores alone"
     else:
         yield f"{evaluation.labelled:,} of the predictions have labels"
     counts = {level: sum(verdict.level is level for verdict in evaluation.verdicts) for level in Level}
@@ -354,6 +372,55 @@ def _account(evaluation: "Evaluation") -> Iterator[str]:
         yield f"rule {rule} fired in {len(hours)} hours, {min(hours):%Y-%m-%d %H}Z to {max(hours):%Y-%m-%d %H}Z"
     if not fired:
         yield "no rule fired"
+    failed = {signal.reason for signal in evaluation.signals if signal.absence is Absence.FAILED}
+    yield from (f"failed: {reason}" for reason in sorted(failed))
+    yield from _worst(evaluation.verdicts)
+
+
+def _worst(verdicts: "Sequence[Verdict]") -> Iterator[str]:
+    """Yield what stands out, each thing once: how often, and what was said of it at its worst."""
+    found: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.level.rank > 0:
+            signal = verdict.signal
+            what = " ".join(filter(None, (signal.metric, signal.column, signal.segment, f"({signal.window})")))
+            found.setdefault((str(verdict.level), what), []).append(verdict)
+    worst = sorted(found, key=lambda key: (-found[key][0].level.rank, -len(found[key]), key))
+    if worst:
+        yield "what stands out:"
+    for level, what in worst[:STANDING_OUT]:
+        reason = max(found[level, what], key=lambda verdict: abs(verdict.signal.value or 0.0)).reason
+        yield f"  {level}: {what}, {len(found[level, what])} times: {reason}"
+    if len(worst) > STANDING_OUT:
+        yield f"  and {len(worst) - STANDING_OUT} more, in verdicts.json"
+
+
+@app.command()
+def telemetry(
+    requests: Annotated[float, typer.Option(help="Requests per second.", min=0)],
+    series: Annotated[int, typer.Option(help="Time series of all instances.", min=0)],
+    log_lines: Annotated[float, typer.Option(help="Log lines per request.", min=0)] = 1.0,
+    scrape: Annotated[float, typer.Option(help="Seconds between two readings of a series.", min=1)] = 15.0,
+    traces: Annotated[float, typer.Option(help="Share of the requests that are traced.", min=0, max=1)] = 0.001,
+    predictions: Annotated[float, typer.Option(help="Share of the predictions that are kept.", min=0, max=1)] = 0.01,
+) -> None:
+    """Estimate what metrics, logs, traces and sampled predictions weigh a day, and in store."""
+    from monitoring_pipeline.evaluate.telemetry import TIERS, TelemetryRates, telemetry_volume
+
+    volume = telemetry_volume(
+        TelemetryRates(
+            requests_per_s=requests,
+            metric_series=series,
+            log_lines_per_request=log_lines,
+            scrape_s=scrape,
+            trace_share=traces,
+            prediction_share=predictions,
+        )
+    )
+    for kind, size in volume.daily.items():
+        typer.echo(f"{kind:12} {size:10.3f} GB a day")
+    for tier, size in volume.stored.items():
+        typer.echo(f"{tier:12} {size:10.1f} GB kept, until an age of {TIERS[tier]} days")
 
 
 def _deployment() -> "Deployment":

@@ -118,6 +118,17 @@ def anchors(page: Path) -> set[str]:
 
 
 def rows_of_metrics() -> dict[str, list[str]]:
-    """Return the cells after the metric's name, by metric, of every table on the page."""
-    rows = [line.strip("| ").split(" | ") for line in METRICS_PAGE.read_text().splitlines() if line.startswith("| `")]
-    return {row[0].strip("`"): row[1:] for row in rows}
+    """Return the cells after the metric's name, by metric, of every table on the page.
+
+    A row may be of several: `.p95` after `operations.latency_p50` is of the same report, and units are in their order.
+    """
+    found = {}
+    for row in (line.strip("| ").split(" | ") for line in METRICS_PAGE.read_text().splitlines() if line[:3] == "| `"):
+        names = re.findall(r"`([a-z_0-9.]+)`", row[0])
+        units = row[1].split(", ")
+        for place, name in enumerate(names):
+            unit = units[place] if len(units) == len(names) else row[1]
+            metric = names[0].partition(".")[0] + name if name.startswith(".") else name
+            assert metric not in found, f"{metric} is explained twice"
+            found[metric] = [unit, *row[2:]]
+    return found

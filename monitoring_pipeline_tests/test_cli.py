@@ -323,16 +323,41 @@ def test_what_is_wrong_with_the_input_of_evaluate_is_said_without_a_traceback(tm
 
 def test_without_a_command_the_commands_are_listed() -> None:
     shown = run().output
-    assert all(name in shown for name in ("demo", "check-config", "migrate", "compare", "evaluate"))
+    assert all(name in shown for name in ("demo", "check-config", "migrate", "compare", "evaluate", "telemetry"))
 
 
-def test_the_demo_of_the_clone_it_runs_in_gets_its_options(tmp_path: Path) -> None:
-    folder = tmp_path / "examples" / "flight_delays"
-    folder.mkdir(parents=True)
-    for package in (folder, folder.parent):
-        (package / "__init__.py").touch()
-    (folder / "demo.py").write_text("def run_demo(home, *, step):\n    print(home.name, step)\n")
-    command = [sys.executable, "-m", "monitoring_pipeline.cli", "demo", "--home", "here", "--step", "12h"]
+@pytest.mark.parametrize(
+    ("options", "printed"),
+    [
+        (["--step", "12h"], "flight_delays here 12:00:00\n"),
+        (["--monitor", "bike_demand"], "bike_demand here None\n"),
+    ],
+)
+def test_the_demo_of_the_clone_it_runs_in_gets_its_options(tmp_path: Path, options: list[str], printed: str) -> None:
+    for name in ("flight_delays", "bike_demand"):
+        folder = tmp_path / "examples" / name
+        folder.mkdir(parents=True)
+        for package in (folder, folder.parent):
+            (package / "__init__.py").touch()
+        (folder / "demo.py").write_text(f"def run_demo(home, *, step=None):\n    print({name!r}, home.name, step)\n")
+    command = [sys.executable, "-m", "monitoring_pipeline.cli", "demo", "--home", "here", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "here 12:00:00\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, printed, "")
+
+
+def test_a_demo_there_is_not_is_answered_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    refused(run("demo", "--monitor", "trains"), "no 'trains', it has bike_demand, flight_delays")
+
+
+def test_telemetry_says_what_a_day_of_it_weighs() -> None:
+    # 100 requests a second: 100 * 500 B of logs, 100 * 0.001 * 2 kB of traces, 100 * 0.01 * 4 kB of predictions.
+    result = run("telemetry", "--requests", "100", "--series", "15000")
+    assert result.exit_code == 0
+    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert shown["metrics"] == "0.691 GB a day"
+    assert shown["logs"] == "4.320 GB a day"
+    assert shown["traces"] == "0.017 GB a day"
+    assert shown["predictions"] == "0.346 GB a day"
+    assert shown["hot"] == "37.6 GB kept, until an age of 7 days"

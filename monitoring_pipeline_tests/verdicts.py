@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from monitoring_pipeline.capture.windows import HOUR, window_length
-from monitoring_pipeline.describe.blocks import BlockDistances
+from monitoring_pipeline.describe.blocks import block_summary
 from monitoring_pipeline.describe.profiles import ColumnProfile
 from monitoring_pipeline.describe.references import ColumnReference, Reference
 from monitoring_pipeline.evaluate.signals import Absence, Signal
 from monitoring_pipeline.judge.verdicts import Level, Verdict
-from monitoring_pipeline.stats.block_limits import block_moments
 from monitoring_pipeline_tests.traffic import column
 
 MORNING = datetime(2013, 4, 22, 8, tzinfo=UTC)
@@ -32,12 +33,6 @@ def verdict(level: Level, metric: str = "drift.psi", *, threshold: float | None 
     return Verdict(signal(metric, **{"value": values[level], **more}), level, threshold, "textbook", "made for a test")
 
 
-def blocks(distances: Sequence[float]) -> BlockDistances:
-    """Return what is known of blocks side by side that lay so far from the rest of their reference."""
-    mean, variance = block_moments(distances)
-    return BlockDistances(float(len(distances)), float(mean), float(variance), max(distances))
-
-
 def reference_of(
     columns: Mapping[str, Sequence[float]], *, metric: str = "psi", window: str = "24h", **more: Any
 ) -> Reference:
@@ -45,6 +40,8 @@ def reference_of(
     entries = {}
     for name, distances in columns.items():
         spec = column(name, [1.0, 2.0, 3.0])
-        calibration = {metric: {window: blocks(distances)}} if distances else {}
+        calibration = (
+            {metric: {window: block_summary(metric, np.array(distances), len(distances))}} if distances else {}
+        )
         entries[name] = ColumnReference(spec, ColumnProfile.empty(spec.bins), {}, calibration)
     return Reference("churn", "1", MORNING, 0, entries, None, **more)

@@ -53,11 +53,11 @@ def compare(reference: "Reference", path: str) -> Verdicts:
 
 def compare_files(reference: str, current: str) -> Verdicts:
     """Return what a comparison of two files says, with nothing prepared."""
+    from monitoring_pipeline.describe.parquet_pass import ParquetRows
     from monitoring_pipeline.judge.comparison import ComparisonPolicy, compare_tables
     from monitoring_pipeline.judge.verdicts import Level
-    from monitoring_pipeline.stores.files import read_parquet
 
-    found = compare_tables(read_parquet(Path(reference)), read_parquet(Path(current)), ComparisonPolicy())
+    found = compare_tables(ParquetRows(Path(reference)), ParquetRows(Path(current)), ComparisonPolicy())
     return {entry.column: entry.verdict in (Level.WARNING, Level.CRITICAL) for entry in found.columns}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
-from worlds.laws import DAY, LAWS, MONTH_HOURS, RESTLESSNESS, Drawn, Law, levels, moving, reference_of, signal, total
+from worlds.laws import DAY, LAWS, MONTH_HOURS, RESTLESSNESS, Drawn, Law, levels, moving, reference_of, signal
 from worlds.tables import cell, table
 
 from monitoring_pipeline.describe.blocks import BlockDistances, selected
@@ -19,7 +19,7 @@ from monitoring_pipeline.judge.datasets import dataset_verdicts
 from monitoring_pipeline.judge.families import judge_families
 from monitoring_pipeline.judge.thresholds import TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.verdicts import Level
-from monitoring_pipeline.settings.monitor import Drift
+from monitoring_pipeline.settings.sections import Drift
 
 SIZES = (50, 100, 500, 1000, 10_000)
 REFERENCE_ROWS = 20_000
@@ -82,7 +82,7 @@ def independent_cells(law: Law, references: int, windows: int, seed: int) -> dic
         drawn = Drawn.reference(law, law.rows(rng, still[:1], REFERENCE_ROWS))
         columns.append(drawn)
         for size in SIZES:
-            pair = Pair(drawn.column, drawn.hours, drawn.counted(law.rows(rng, still, size)))
+            pair = Pair(drawn.column, drawn.expected, drawn.counted(law.rows(rng, still, size)))
             found[size].append(measured(pair, {*TESTED, *BANDED}))
     return {size: Cell(results, columns, [{}] * references) for size, results in found.items()}
 
@@ -96,7 +96,7 @@ def autocorrelated_cell(law: Law, size: int, references: int, windows: int, seed
         rows = law.rows(rng, walk, max(round(size / 24), 1))
         drawn = Drawn.reference(law, rows[:MONTH_HOURS])
         days = selected(moving(drawn.counted(rows[MONTH_HOURS:]), 24), slice(24, None, 48))
-        found.append(measured(Pair(drawn.column, total(drawn.hours), days), BANDED))
+        found.append(measured(Pair(drawn.column, drawn.expected, days), BANDED))
         columns.append(drawn)
         blocks.append(drawn.blocks(24, BANDED))
     return Cell(found, columns, blocks)

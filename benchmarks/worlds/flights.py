@@ -16,9 +16,10 @@ from examples.flight_delays.model import CATEGORICAL, FLIGHTS, NUMERIC
 from monitoring_pipeline.capture.windows import HOUR, window_name
 from monitoring_pipeline.describe.blocks import combined
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
-from monitoring_pipeline.describe.distances import Pair, as_windows, measured
+from monitoring_pipeline.describe.distances import Pair, as_windows, expected_windows, measured
 from monitoring_pipeline.describe.profiles import Profile, ProfileSeries, rows_by_hour
-from monitoring_pipeline.describe.references import ColumnSpec, Reference, ReferencePlan, build_reference
+from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan, build_reference
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.calibration import Calibrations
 from monitoring_pipeline.judge.families import judge_families
@@ -76,7 +77,8 @@ def _signals(
         whole, windows = as_windows(entry.profile), series.column(entry.column, hours)
         # Held against March without itself where it lies in March; windows across its end are left out.
         rest = combined(whole, windows, -1)
-        for place, pair in ((own, Pair(entry.column, rest, windows)), (apart, Pair(entry.column, whole, windows))):
+        expected = expected_windows(entry.column, entry.profile)
+        for place, pair in ((own, Pair(entry.column, rest, windows)), (apart, Pair(entry.column, expected, windows))):
             for metric, found in measured(pair, METRICS).items():
                 for at in np.flatnonzero(place & (windows.rows >= MIN_ROWS)):
                     end = ends[at]

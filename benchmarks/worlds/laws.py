@@ -20,6 +20,7 @@ from monitoring_pipeline.describe.columns import (
     categorical_bins,
     numeric_bins,
 )
+from monitoring_pipeline.describe.distances import expected_windows
 from monitoring_pipeline.describe.profiles import ColumnProfile, ColumnWindows
 from monitoring_pipeline.describe.references import ColumnReference, Reference
 from monitoring_pipeline.evaluate.signals import Signal
@@ -95,6 +96,12 @@ class Drawn:
     def counted(self, rows: Array) -> ColumnWindows:
         """Return later rows counted in the same bins."""
         return _counted(self.column, self.order, rows)
+
+    @property
+    def expected(self) -> ColumnWindows:
+        """All hours as the one window that later ones are held against."""
+        whole = total(self.hours)
+        return expected_windows(self.column, ColumnProfile(whole.counts[0], whole.sums[0], float(whole.squares[0])))
 
     def blocks(self, length: int, metrics: tuple[str, ...]) -> dict[str, BlockDistances]:
         """Return what `describe.blocks.calibrate` learns from these hours.

@@ -103,7 +103,7 @@ def power(quick: bool) -> Iterator[str]:
                     law.rows(rng, np.full(windows, after), size),
                 )
                 columns.append(drawn := Drawn.reference(law, reference))
-                found.append(measured(Pair(drawn.column, drawn.hours, drawn.counted(current)), {*TESTED, *BANDED}))
+                found.append(measured(Pair(drawn.column, drawn.expected, drawn.counted(current)), {*TESTED, *BANDED}))
                 tested = law.rows(rng, np.full(1, before), SMALL_REFERENCE)
                 for window in islice(current, 4):
                     large.append(evidently_drifts(law, reference, window[None]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import numpy as np
-from worlds.laws import LAWS, MONTH_HOURS, RESTLESSNESS, Drawn, Law, levels, moving, reference_of, signal, total
+from worlds.laws import LAWS, MONTH_HOURS, RESTLESSNESS, Drawn, Law, levels, moving, reference_of, signal
 from worlds.tables import table
 
 from monitoring_pipeline.capture.windows import HOUR, window_name
@@ -69,7 +69,7 @@ def _adjusted(law: Law, restlessness: float, length: timedelta, calibrated: bool
             blocks: dict[str, BlockDistances] = drawn.blocks(hours, ("psi",)) if calibrated else {}
             columns[f"c{number}"] = drawn.column, blocks
             windows = moving(drawn.counted(rows[MONTH_HOURS:]), hours)
-            later[f"c{number}"] = Pair(drawn.column, total(drawn.hours), windows)
+            later[f"c{number}"] = Pair(drawn.column, drawn.expected, windows)
         calibrations = Calibrations({"r": reference_of("r", columns, window_name(length))})
         for name, pair in later.items():
             p_values.append(_p_values(pair, calibrations.of(_asked(name, length))))

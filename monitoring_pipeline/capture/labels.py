@@ -20,8 +20,21 @@ from monitoring_pipeline.capture.predictions import (
     as_utc,
     first_of_each,
     require_columns,
+    sortable,
 )
 from monitoring_pipeline.capture.windows import EPOCH, HOUR, Window, hour_of
+
+LABELLED = {
+    "actual": pa.float64(),
+    "labelled_at": TIME_TYPE,
+    "label: first_actual": pa.float64(),
+    "label: first_labelled_at": TIME_TYPE,
+    "label: reports": pa.int64(),
+}
+"""What labels add to a prediction, with the types of columns that no label has filled.
+
+The last three say what was reported first, when, and how often; no feature has such a name.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +79,14 @@ def prepare_labels(labels: pa.Table, columns: LabelColumns, *, table: str = "lab
 
     Rows without an id, a value (NaN is none) or a time are left out. A correction replaces what was known before,
     whatever the order in which the rows were stored; of two values known at the same moment the larger one stays.
+    What was said first, when, and how often anything was, stands beside it: see `LABELLED`.
     """
     require_columns(labels, columns.names(), table=table)
     prepared = pa.table(
         {
-            "prediction_id": as_text(labels[columns.prediction_id], name=columns.prediction_id, table=table),
-            "actual": _decoded(labels[columns.actual]),
-            "labelled_at": as_utc(labels[columns.labelled_at], name=columns.labelled_at, table=table),
+            "prediction_id": as_text(labels[columns.prediction_id]),
+            "actual": sortable(labels[columns.actual]),
+            "labelled_at": _times(labels, columns.labelled_at),
         }
     )
     given = pc.invert(pc.is_null(prepared["actual"], nan_is_null=True))
@@ -80,11 +94,22 @@ def prepare_labels(labels: pa.Table, columns: LabelColumns, *, table: str = "lab
     prepared = prepared.filter(pc.and_(given, placed))
     newest_first = prepared.sort_by([("labelled_at", "descending"), ("actual", "descending")])
     newest_first = newest_first.append_column("rank", pa.array(np.arange(newest_first.num_rows)))
-    return first_of_each(newest_first, "prediction_id", ["rank"]).drop_columns(["rank"])
+    newest = first_of_each(newest_first, "prediction_id", ["rank"]).drop_columns(["rank"])
+    if newest.num_rows == newest_first.num_rows:
+        first, reports = newest, pa.array(np.ones(newest.num_rows, np.int64))
+    else:
+        oldest_first = newest_first.set_column(3, "rank", pa.array(-np.arange(newest_first.num_rows)))
+        first = first_of_each(oldest_first, "prediction_id", ["rank"])
+        distinct = newest_first.group_by(["prediction_id", "actual", "labelled_at"]).aggregate([])
+        counts = distinct.group_by("prediction_id").aggregate([([], "count_all")]).sort_by("prediction_id")
+        reports = counts["count_all"]
+    newest = newest.append_column("label: first_actual", first["actual"])
+    newest = newest.append_column("label: first_labelled_at", first["labelled_at"])
+    return newest.append_column("label: reports", reports)
 
 
-def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+def _times(labels: pa.Table, name: str) -> pa.ChunkedArray:
+    return as_utc(labels[name], name=name, table="label log", each_alone=True)
 
 
 def timely_labels(
@@ -97,9 +122,9 @@ def timely_labels(
     """
     require_columns(labels, columns.names(), table="label log")
     ids = predictions[log.prediction_id].combine_chunks()
-    named = as_text(labels[columns.prediction_id], name=columns.prediction_id, table="label log")
+    named = as_text(labels[columns.prediction_id])
     place = pc.index_in(named, value_set=ids)
-    known_at = as_utc(labels[columns.labelled_at], name=columns.labelled_at, table="label log")
+    known_at = _times(labels, columns.labelled_at)
     length = round(HOUR / timedelta(microseconds=1))
     predicted = predictions[log.predicted_at].cast(pa.int64()).to_numpy()
     start = pa.array(predicted // length * length).take(place.combine_chunks())
@@ -109,23 +134,22 @@ def timely_labels(
 
 
 def join_labels(predictions: pa.Table, labels: pa.Table | None, *, id_column: str, as_of: datetime) -> pa.Table:
-    """Return the predictions with columns `actual` and `labelled_at`, null where nothing is known at `as_of`.
+    """Return the predictions with the columns of `LABELLED`, null where nothing is known at `as_of`.
 
     `labels` must be prepared (`prepare_labels`) from rows known before `as_of`: a later correction would hide them.
     The order of the predictions is kept.
     """
-    own = [name for name in ("actual", "labelled_at") if name in predictions.column_names]
+    own = [name for name in LABELLED if name in predictions.column_names]
     predictions = predictions.drop_columns(own)  # what a log says of them is not what is known as of then
     if labels is None or labels.num_rows == 0:
-        nulls = pa.nulls(predictions.num_rows)
-        return predictions.append_column("actual", nulls.cast(pa.float64())).append_column(
-            "labelled_at", nulls.cast(TIME_TYPE)
-        )
+        for name, type_ in LABELLED.items():
+            predictions = predictions.append_column(name, pa.nulls(predictions.num_rows, type_))
+        return predictions
     known = labels.filter(pc.less(labels["labelled_at"], pa.scalar(as_of, TIME_TYPE)))
     place = pc.index_in(predictions[id_column], value_set=known["prediction_id"].combine_chunks())
-    return predictions.append_column("actual", known["actual"].take(place)).append_column(
-        "labelled_at", known["labelled_at"].take(place)
-    )
+    for name in LABELLED:
+        predictions = predictions.append_column(name, known[name].take(place))
+    return predictions
 
 
 def touched_hours(
@@ -137,23 +161,21 @@ def touched_hours(
     log, from `max_delay` before the earliest label on.
     """
     if "predicted_at" in labels.column_names:
-        times = as_utc(labels["predicted_at"], name="predicted_at", table="label log")
+        times = _times(labels, "predicted_at")
         if times.null_count == 0:
             return hours_in(times)
-    known_at = as_utc(labels[columns.labelled_at], name=columns.labelled_at, table="label log")
+    known_at = _times(labels, columns.labelled_at)
     bounds: Mapping[str, datetime] = pc.min_max(known_at).as_py()
     if bounds["min"] is None:
         return ()
-    ids = as_text(labels[columns.prediction_id], name=columns.prediction_id, table="label log")
-    wanted = ids.drop_null().combine_chunks()
+    wanted = as_text(labels[columns.prediction_id]).drop_null().combine_chunks()
     start, end = hour_of(bounds["min"] - max_delay), hour_of(bounds["max"]) + HOUR
     found = []
     for hour in log.hours(model, since=start):
         if hour >= end:
             break
         logged = log.read(Window(model, hour, hour + HOUR))[id_column]
-        known = as_text(logged, name=id_column, table="prediction log")
-        if pc.any(pc.is_in(known, value_set=wanted)).as_py():
+        if pc.any(pc.is_in(as_text(logged), value_set=wanted)).as_py():
             found.append(hour)
     return tuple(found)
 

@@ -5,7 +5,7 @@ Add a role a column of the log can have to `LogColumns`. Keep file formats out: 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import pyarrow as pa
@@ -16,6 +16,9 @@ from monitoring_pipeline.errors import TableError
 
 UNVERSIONED = "unversioned"
 TIME_TYPE = pa.timestamp("us", tz="UTC")
+
+EARLIEST, LATEST = (datetime(year, 1, 1, tzinfo=UTC) for year in (1900, 2200))
+"""Predictions are made and labels become known in between; seconds taken for microseconds lie in the year 58,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,46 +81,68 @@ def require_columns(rows: pa.Table, needed: Iterable[str], *, table: str) -> Non
         raise TableError.missing_columns(table, missing, rows.column_names)
 
 
-def as_utc(column: pa.ChunkedArray, *, name: str, table: str) -> pa.ChunkedArray:
-    """Return a time column as microseconds in UTC; text is parsed as ISO 8601, naive times are taken as UTC."""
+def as_utc(column: pa.ChunkedArray, *, name: str, table: str, each_alone: bool = False) -> pa.ChunkedArray:
+    """Return a time column as microseconds in UTC; text is parsed as ISO 8601, naive times are taken as UTC.
+
+    With `each_alone` text that is no time is null in its own row, unless none is one, and so is a time nobody means.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        column = as_text(column)
     try:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             import pandas as pd
 
-            parsed = pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601")
-            return pa.chunked_array([pa.Array.from_pandas(parsed).cast(TIME_TYPE, safe=False)])
+            texts = column.to_pandas()
+            parsed = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce" if each_alone else "raise")
+            if each_alone and parsed.isna().all() and not texts.isna().all():
+                example = texts.dropna().iloc[0][:80]
+                raise pa.ArrowInvalid(f"none of {len(texts)} texts can be read, such as {example!r}")
+            column = pa.chunked_array([pa.Array.from_pandas(parsed).cast(TIME_TYPE, safe=False)])
         if pa.types.is_date(column.type) or pa.types.is_null(column.type):
             column = column.cast(pa.timestamp("us"))
         if not pa.types.is_timestamp(column.type):
             raise pa.ArrowInvalid(f"its type is {column.type}")
         if column.type.tz is None:
             column = pc.assume_timezone(column.cast(pa.timestamp("us"), safe=False), "UTC")
-        return column.cast(TIME_TYPE, safe=False)
+        column = column.cast(TIME_TYPE, safe=False)
+        if each_alone:
+            first, last = (pa.scalar(moment, TIME_TYPE) for moment in (EARLIEST, LATEST))
+            column = pc.if_else(pc.and_(pc.greater_equal(column, first), pc.less(column, last)), column, None)
+        return column
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        why = str(error).splitlines()[0].rstrip(".")  # what follows is advice on calling pandas
+        why = str(error).splitlines()[0][:200].rstrip(".")  # what follows is advice on calling pandas
         raise TableError(
             f"{table}, column {name!r}: not a time ({why}). Give timestamps, or ISO 8601 text such as "
             "2026-11-20T13:00:00Z."
         ) from error
 
 
-def as_text(column: pa.ChunkedArray, *, name: str, table: str) -> pa.ChunkedArray:
-    """Return a column of ids or versions as text; 7, 7.0 and "7" are the same id, NaN and nothing are none."""
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as text, value by value: 7, 7.0 and "7" are the same, NaN and nothing are none."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
-        return floats_as_text(column)
+        return _floats_as_text(column)
     try:
-        return column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise TableError(
-            f"{table}, column {name!r}: {column.type} cannot be read as text ({error}). Give text or whole numbers."
-        ) from error
+        texts = column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.chunked_array([[_text(value) for value in column.to_pylist()]], pa.string())
+    if pa.types.is_decimal(column.type):
+        # 1.50 is 1.5 and 1.00 is 1, whatever number of digits the type keeps.
+        texts = pc.replace_substring_regex(texts, r"(\.\d*?)0+$", r"\1")
+        texts = pc.replace_substring_regex(texts, r"\.$", "")
+    return texts
 
 
-def floats_as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return None if value is None else str(value)
+
+
+def _floats_as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return floats as text, value by value: whole ones without a point, NaN as null.
 
     Whole numbers come as floats where a table has missing ones among them.
@@ -133,18 +158,17 @@ def floats_as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def prepare_predictions(rows: pa.Table, columns: LogColumns, *, table: str = "prediction log") -> pa.Table:
     """Return the rows in their canonical form: valid times, text ids and versions, one row per id and hour, sorted.
 
-    Rows without an id or a time cannot be placed in an hour and are left out. Where an id occurs more than once in an
-    hour, the earliest row stays (ties by version, prediction, score and then every other column), so neither order nor
-    duplication of the log matters. Other hours do not count: an hour must come out the same whether it is prepared
-    alone or in a range.
+    Rows without an id or a readable time cannot be placed in an hour and are left out; `describe.quarantine` lists
+    them. Where an id occurs more than once in an hour, the earliest row stays (ties by version, prediction, score and
+    then every other column), so neither order nor duplication of the log matters. Other hours do not count: an hour
+    must come out the same whether it is prepared alone or in a range.
     """
     require_columns(rows, columns.names(), table=table)
     time, key = columns.predicted_at, columns.prediction_id
-    rows = _replace(rows, time, as_utc(rows[time], name=time, table=table))
-    rows = _replace(rows, key, as_text(rows[key], name=key, table=table))
+    rows = _replace(rows, time, as_utc(rows[time], name=time, table=table, each_alone=True))
+    rows = _replace(rows, key, as_text(rows[key]))
     if columns.version is not None:
-        version = as_text(rows[columns.version], name=columns.version, table=table)
-        rows = _replace(rows, columns.version, pc.fill_null(version, UNVERSIONED))
+        rows = _replace(rows, columns.version, pc.fill_null(as_text(rows[columns.version]), UNVERSIONED))
     rows = rows.filter(pc.and_(pc.is_valid(rows[key]), pc.is_valid(rows[time])))
     first = [name for name in (time, columns.version, columns.prediction, columns.score) if name is not None]
     others = sorted(set(rows.column_names) - {key, *first})
@@ -158,7 +182,7 @@ def first_of_each(rows: pa.Table, key: str, order: Sequence[str], *, hour: str |
     """
     if pc.count_distinct(rows[key]).as_py() == rows.num_rows:
         return rows.sort_by(key)  # nothing to choose between, which is the rule
-    keys = pa.table({"0": rows[key]} | {str(at): _sortable(rows[name]) for at, name in enumerate(order, start=1)})
+    keys = pa.table({"0": rows[key]} | {str(at): sortable(rows[name]) for at, name in enumerate(order, start=1)})
     rows = rows.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
     new = _differs_from_previous(rows[key])
     if hour is not None:
@@ -171,13 +195,13 @@ def _differs_from_previous(values: pa.ChunkedArray) -> pa.BooleanArray:
     return pc.not_equal(whole.slice(1), whole.slice(0, len(whole) - 1))
 
 
-def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as Arrow can sort it: dictionaries decoded, lists and records as text."""
+def sortable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as Arrow can sort it: dictionaries decoded, lists and records as text, no half precision."""
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
     if pa.types.is_nested(column.type) or isinstance(column.type, pa.BaseExtensionType):
         return pa.chunked_array([[None if value is None else repr(value) for value in column.to_pylist()]], pa.string())
-    return column
+    return column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
 
 
 def _replace(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:

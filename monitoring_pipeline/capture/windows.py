@@ -16,11 +16,6 @@ def hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def hour_number(moment: datetime) -> int:
-    """Return the count of whole hours since 1970-01-01T00Z."""
-    return int((moment - EPOCH) // HOUR)
-
-
 def window_name(length: timedelta) -> str:
     """Return the short name of a window length: `1h`, `24h`, `7d`."""
     hours = round(length / HOUR)
@@ -71,10 +66,6 @@ class Window:
         while start < self.end:
             yield Window(self.model, start, start + HOUR)
             start += HOUR
-
-    def reaching_back(self, length: timedelta) -> "Window":
-        """Return the window of `length` that ends where this one ends."""
-        return Window(self.model, self.end - length, self.end)
 
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment < self.end

@@ -27,20 +27,22 @@ def _counts() -> IntArray:
 class BinaryOutcomes(OutcomeProfile):
     """Counters of the predictions of a binary classifier.
 
-    positives, negatives, score_sums: of labelled rows by score bin, shape (SCORE_BINS,). scored: labelled rows with a
-    usable score. confusion: [actual][predicted], shape (2, 2). losses: sums of log loss, its square, Brier score, its
-    square. served: all rows with a usable score, labelled or not, by served class (0, 1, none) and score bin, shape
-    (3, SCORE_BINS).
+    positive: labelled rows of class 1. positives, negatives, score_sums: of labelled rows by score bin, shape
+    (SCORE_BINS,). scored: labelled rows with a usable score. confusion: [actual][predicted], shape (2, 2). losses: sums
+    of log loss, its square, Brier score, its square. decided: all rows, labelled or not, by served class, shape (2,).
+    served: those with a usable score by served class (0, 1, none) and score bin, shape (3, SCORE_BINS).
     """
 
     task: ClassVar[Task] = Task.BINARY
 
+    positive: int = 0
     scored: int = 0
     positives: IntArray = field(default_factory=_counts)
     negatives: IntArray = field(default_factory=_counts)
     score_sums: FloatArray = field(default_factory=lambda: np.zeros(SCORE_BINS))
     confusion: IntArray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
     losses: FloatArray = field(default_factory=lambda: np.zeros(4))
+    decided: IntArray = field(default_factory=lambda: np.zeros(2, np.int64))
     served: IntArray = field(default_factory=lambda: np.zeros((3, SCORE_BINS), np.int64))
 
     @classmethod
@@ -66,12 +68,14 @@ class BinaryOutcomes(OutcomeProfile):
             labelled=int(usable.sum()),
             unusable=given_outcomes(joined) - int(usable.sum()),
             known_at=last_known_at(joined),
+            positive=int((actual == 1).sum()),
             scored=int(labelled.sum()),
             positives=positives,
             negatives=negatives,
             score_sums=sums,
             confusion=confusion,
             losses=_loss_sums(scores[labelled], truth),
+            decided=np.bincount(classes[decided].astype(np.int64), minlength=2),
             served=served,
         )
 

@@ -15,6 +15,7 @@ from monitoring_pipeline.describe.columns import Column, FloatArray
 from monitoring_pipeline.describe.distances import Pair, measured
 from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, ProfileSeries
 from monitoring_pipeline.stats.block_limits import block_moments
+from monitoring_pipeline.stats.divergence_moments import Divergence, null_moments
 
 CALIBRATED = (
     "psi",
@@ -29,6 +30,17 @@ CALIBRATED = (
 )
 """Distances with block calibration."""
 
+SQUARES = frozenset({"psi", "js"})
+"""Distances that grow with the square of a small shift; the others grow with the shift and are squared."""
+
+SUMS: Mapping[str, tuple[Divergence, float]] = {
+    "psi": ("psi", 1.0),
+    "js": ("jensen_shannon", 8.0),
+    "js_distance": ("jensen_shannon", 8.0 * float(np.log(2))),
+    "hellinger": ("hellinger", 8.0),
+}
+"""What chance alone makes of a squared distance is known: as a divergence, and what that has to be divided by."""
+
 WEEK = timedelta(weeks=1)
 
 FEWEST_WEEKS = 3
@@ -41,7 +53,8 @@ class BlockDistances:
 
     independent: how many blocks fit side by side. mean, variance: as `stats.block_limits.block_moments` gives
     them. largest: the largest distance. inflation: how many times as far the blocks lie apart as independent rows
-    would, so that rows / inflation is the effective sample size; NaN where that is not known.
+    would, so that rows / inflation is the effective sample size; NaN where that is not known. noise, level: as
+    `stats.block_limits.block_limit_from_level` takes them.
     """
 
     independent: float
@@ -49,6 +62,8 @@ class BlockDistances:
     variance: float
     largest: float
     inflation: float = float("nan")
+    noise: float = 0.0
+    level: float = float("nan")
 
 
 Calibration = Mapping[str, Mapping[str, BlockDistances]]
@@ -134,20 +149,40 @@ def block_distances(
     found = {}
     for metric, distances in measured(pair, metrics, tested=False).items():
         values = distances.values[np.isfinite(distances.values)]
-        if len(values) < 2:
-            continue
-        mean, variance = block_moments(values)
-        inflation = _inflation(pair, distances.values) if metric == "psi" else float("nan")
-        found[metric] = BlockDistances(independent, float(mean), float(variance), float(values.max()), inflation)
+        if len(values) >= 2:
+            found[metric] = block_summary(metric, values, independent, *_by_chance(pair, metric))
     return found
 
 
-def _inflation(pair: Pair, psi: FloatArray) -> float:
-    """Return the mean index of the blocks over what independent rows would give, (bins - 1) * (1 / n + 1 / m)."""
-    sizes = pair.sizes
-    expected = (sizes["bins"] - 1) * (1 / sizes["reference_rows"] + 1 / sizes["current_rows"])
-    known = np.isfinite(psi) & (expected > 0)
-    return max(float(psi[known].sum() / expected[known].sum()), 1.0) if known.any() else float("nan")
+def block_summary(
+    metric: str, values: FloatArray, independent: float, noise: float = 0.0, own: float = 0.0
+) -> BlockDistances:
+    """Return what is kept of distances of which chance makes `own` in the direction the level moves in, and `noise`."""
+    mean, variance = block_moments(values)
+    square = float(np.mean(values if metric in SQUARES else np.square(values)))
+    level = max(square - noise, own)
+    inflation = max(square / (noise + own), 1.0) if metric == "psi" and own > 0 else float("nan")
+    # A block far out is far out by chance too, the more so the less the level moves.
+    noise *= 1 + (own / (2 * level) if level > 0 else 0.0)
+    return BlockDistances(independent, float(mean), float(variance), float(values.max()), inflation, noise, level)
+
+
+def _by_chance(pair: Pair, metric: str) -> tuple[float, float]:
+    """Return what independent rows make of the mean squared distance: in all directions but one, and in that one."""
+    rows, before = pair.usable if metric == "ks" else (pair.sizes["current_rows"], pair.sizes["reference_rows"])
+    scale = float(np.mean(1 / np.maximum(rows, 1) + 1 / np.maximum(before, 1)))
+    if metric == "ks":  # the mean of Kolmogorov's distribution squared, and the scale of its tail
+        return (np.pi**2 / 12 - 1 / 4) * scale, scale / 4
+    if metric not in SUMS:
+        return 0.0, 0.0
+    pooled = (pair.expected + pair.seen).mean(axis=0)
+    degrees = int((pooled > 0).sum()) - 1
+    if degrees < 1:
+        return 0.0, 0.0
+    divergence, factor = SUMS[metric]
+    mean, _ = null_moments(divergence, pooled, reference_rows=before.mean(), current_rows=rows.mean())
+    expected = float(mean) * scale / factor
+    return expected * (1 - 1 / degrees), expected / degrees
 
 
 def calibration_to_json(calibration: Calibration) -> dict[str, dict[str, list[float | None]]]:

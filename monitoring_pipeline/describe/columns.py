@@ -27,6 +27,9 @@ EXACT_VALUES = 20
 COUNTED_CATEGORIES = 100
 """Categories counted one by one; the rarer known ones are counted together."""
 
+Z_FENCE, IQR_FENCE = 3.0, 1.5
+"""Outliers are this many standard deviations from the mean, or interquartile ranges beyond the quartiles."""
+
 KNOWN_CATEGORIES = 10_000
 """Names remembered to tell a rare category from a new one; beyond it, new names count as rare."""
 
@@ -243,14 +246,14 @@ def numeric_bins(values: FloatArray, *, groups: int) -> NumericBins:
     """Return the bins of a numeric reference column from its usable values in ascending order, shape (rows,).
 
     At most `EXACT_VALUES` distinct values: a bin for each value and for each gap between them, so that a value the
-    reference never had is known as such. Otherwise up to `FINE_BINS` quantile bins, grouped into `groups` coarse
-    ones of about equal mass. No values at all: every value is unseen.
+    reference never had is known as such. Otherwise up to `FINE_BINS` quantile bins, cut where outliers begin, grouped
+    into `groups` coarse ones of about equal mass. No values at all: every value is unseen.
     """
     from monitoring_pipeline.stats.histograms import group_equal_mass, quantile_edges
 
     if len(values) == 0:
         return NumericBins(np.array([0.0]), np.array([0, 0]), 0, 0.0, 0.0)
-    distinct = np.unique(values)
+    distinct = values[np.append(0, np.flatnonzero(values[1:] != values[:-1])[:EXACT_VALUES] + 1)]
     center, scale = float(np.mean(values)), float(np.std(values))
     if len(distinct) == 1:  # exactly: the mean of equal values can be off by rounding, and then is a scale
         center, scale = float(distinct[0]), 0.0
@@ -259,11 +262,22 @@ def numeric_bins(values: FloatArray, *, groups: int) -> NumericBins:
         place = np.full(len(edges) + 1, len(distinct), dtype=np.int64)
         place[np.searchsorted(edges, distinct, side="right")] = np.arange(len(distinct))
         return NumericBins(edges, place, len(distinct), center, scale)
-    edges = quantile_edges(values, FINE_BINS)
+    edges, fences = quantile_edges(values, FINE_BINS), _fences(values, center, scale)
+    edges = np.union1d(edges, fences[(fences > edges[0]) & (fences < edges[-1])])
     counts = np.diff(np.searchsorted(values, edges, side="left"))
     inner = group_equal_mass(counts, groups)
     place = np.concatenate([inner[:1], inner, inner[-1:]]).astype(np.int64)
     return NumericBins(edges, place, int(inner[-1]) + 1, center, scale)
+
+
+def _fences(values: FloatArray, center: float, scale: float) -> FloatArray:
+    """Return where outliers begin; a value on an upper fence is none."""
+    from monitoring_pipeline.stats.histograms import sorted_quantiles
+
+    first, third = sorted_quantiles(values, [0.25, 0.75])
+    reach = IQR_FENCE * (third - first)
+    upper = np.nextafter([center + Z_FENCE * scale, third + reach], np.inf)
+    return np.array([center - Z_FENCE * scale, first - reach, *upper])
 
 
 def categorical_bins(counts: dict[str, int], *, groups: int) -> CategoricalBins:

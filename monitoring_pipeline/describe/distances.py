@@ -147,6 +147,11 @@ class Pair:
         return jensen_shannon_divergence(*self.smoothed)
 
     @cached_property
+    def js_p_values(self) -> FloatArray:
+        """How often chance gives as much Jensen-Shannon divergence, which is as often as it gives the distance."""
+        return _of_sizes(jensen_shannon_p_value)(self, np.where(self.known, self.js, np.nan))
+
+    @cached_property
     def wasserstein(self) -> FloatArray:
         """Area between the two distribution functions, in the unit of the column."""
         before, now = self.reference, self.current
@@ -231,8 +236,8 @@ def _of_sizes(p_value: Callable[..., FloatArray]) -> Callable[[Pair, FloatArray]
     return lambda pair, values: p_value(values, **pair.sizes, pooled=pair.expected + pair.seen)
 
 
-def _js_distance_p(pair: Pair, values: FloatArray) -> FloatArray:
-    return _of_sizes(jensen_shannon_p_value)(pair, np.square(values) * np.log(2))
+def _js_p(pair: Pair, _: FloatArray) -> FloatArray:
+    return pair.js_p_values
 
 
 def _l_infinity_p(pair: Pair, values: FloatArray) -> FloatArray:
@@ -273,8 +278,8 @@ class Metric:
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "psi": Metric(_psi, _of_sizes(psi_p_value)),
-        "js": Metric(_js, _of_sizes(jensen_shannon_p_value), "nat"),
-        "js_distance": Metric(_js_distance, _js_distance_p),
+        "js": Metric(_js, _js_p, "nat"),
+        "js_distance": Metric(_js_distance, _js_p),
         "kl": Metric(_kl, unit="nat"),
         "hellinger": Metric(_hellinger, _of_sizes(hellinger_p_value)),
         "l_infinity": Metric(_l_infinity, _l_infinity_p, ordered=False),

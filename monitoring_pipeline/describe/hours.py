@@ -3,8 +3,9 @@
 Add what turns the rows of several hours into hourly records here. Keep stores and windows longer than an hour out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -15,6 +16,8 @@ from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import HourlyProfiles, Profile, rows_by_hour, rows_by_version
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.describe.segments import split_all
+
+AnyRecord = TypeVar("AnyRecord")
 
 
 def profile_hours(
@@ -40,6 +43,18 @@ def profile_hours(
     return described
 
 
+def records_by_hour(
+    rows: pa.Table, hours: Sequence[datetime], columns: LogColumns, of: Callable[[pa.Table], AnyRecord]
+) -> dict[datetime, dict[str, AnyRecord]]:
+    """Return what `of` makes of every hour's rows, by version; `rows` must be prepared."""
+    parts = rows_by_hour(rows, time=columns.predicted_at)
+    described: dict[datetime, dict[str, AnyRecord]] = {}
+    for hour in hours:
+        versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
+        described[hour] = {version: of(part) for version, part in versions.items()}
+    return described
+
+
 def outcome_hours(
     joined: pa.Table, hours: Sequence[datetime], plan: OutcomePlan, references: Mapping[str, Reference]
 ) -> dict[datetime, dict[str, OutcomeProfile]]:
@@ -50,7 +65,9 @@ def outcome_hours(
     for hour in hours:
         versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
         described[hour] = {
-            version: plan.of(part, references[version].segmentations if version in references else ())
+            version: plan.of(part, known.segmentations, known.loss_model)
+            if (known := references.get(version)) is not None
+            else plan.of(part)
             for version, part in versions.items()
         }
     return described

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.arrays import float_scalar, float_values, row_numbers
-from monitoring_pipeline.capture.predictions import TIME_TYPE, as_utc, floats_as_text
+from monitoring_pipeline.capture.predictions import TIME_TYPE, as_text, as_utc
 from monitoring_pipeline.describe.columns import (
     KNOWN_CATEGORIES,
     AnyArray,
@@ -46,6 +46,10 @@ class NumericValues:
     finite: FloatArray
     nulls: int
     invalid: int  # infinite, or not a number in a column of numbers
+
+    @property
+    def rows(self) -> int:
+        return len(self.finite) + self.nulls + self.invalid
 
 
 def column_values(rows: pa.Table, source: str, part: DatetimePart | None, time: str | None) -> pa.ChunkedArray:
@@ -147,8 +151,10 @@ def _nulls(chunk: pa.Array) -> npt.NDArray[np.bool_]:
 
 def _valid_floats(valid: pa.ChunkedArray, kind: ColumnKind) -> FloatArray:
     """Return values without nulls as floats, NaN for what is no number."""
-    if kind is ColumnKind.DATETIME or pa.types.is_timestamp(valid.type) or pa.types.is_date(valid.type):
+    if kind is ColumnKind.DATETIME:
         valid = _datetime_part(valid, DatetimePart.HOUR_OF_DAY, None)
+    elif pa.types.is_temporal(valid.type):
+        return np.full(len(valid), np.nan)  # no number, though Arrow would count microseconds
     try:
         return float_values(valid.cast(pa.float64(), safe=False))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -198,32 +204,12 @@ def category_names(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGO
 
     In a boolean column 1 and 0 are "true" and "false" too, since missing values turn booleans into numbers.
     """
-    names = _text(_decoded(column))
+    names = as_text(column)
     if kind is ColumnKind.BOOLEAN:
         names = pc.utf8_lower(names)
         for digit, word in (("^1$", "true"), ("^0$", "false")):
             names = pc.replace_substring_regex(names, digit, word)
     return names
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_floating(column.type):
-        return floats_as_text(column)
-    try:
-        names = column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.chunked_array([[_name(value) for value in column.to_pylist()]], pa.string())
-    if pa.types.is_decimal(column.type):
-        # 1.50 is 1.5 and 1.00 is 1, whatever number of digits the type keeps.
-        names = pc.replace_substring_regex(names, r"(\.\d*?)0+$", r"\1")
-        names = pc.replace_substring_regex(names, r"\.$", "")
-    return names
-
-
-def _name(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return None if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,6 +218,11 @@ class Tally:
 
     names: pa.Array  # each once, none null
     counts: IntArray
+    nulls: int = 0
+
+    @property
+    def rows(self) -> int:
+        return int(self.counts.sum()) + self.nulls
 
     def heaviest(self, most: int) -> dict[str, int]:
         """Return the most frequent categories, those of equal weight by name."""
@@ -254,19 +245,24 @@ class Tally:
 
 
 def tally(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGORICAL) -> Tally:
-    """Return how often each category occurs; nulls are not counted."""
+    """Return how often each category occurs."""
     pieces = [_value_counts(chunk) for chunk in column.chunks]
     if not pieces:
         return Tally(pa.nulls(0, pa.string()), np.empty(0, np.int64))
     names = [category_names(pa.chunked_array([values]), kind).combine_chunks() for values, _ in pieces]
     counts = np.concatenate([each for _, each in pieces])
     if len(names) == 1 and names[0].null_count == 0 and kind is not ColumnKind.BOOLEAN and _is_text(pieces[0][0].type):
-        return Tally(names[0], counts)
+        return Tally(names[0], counts, len(column) - int(counts.sum()))
     # Several chunks, or several values with one name, such as 1 and true of a boolean column.
     encoded = pa.concat_arrays(names).dictionary_encode()
     total = np.zeros(len(encoded.dictionary) + 1, dtype=np.int64)
     np.add.at(total, _codes(encoded), counts)
-    return Tally(encoded.dictionary, total[:-1])
+    return Tally(encoded.dictionary, total[:-1], len(column) - int(total[:-1].sum()))
+
+
+def counted(column: pa.ChunkedArray, kind: ColumnKind) -> NumericValues | Tally:
+    """Return what everything else is found from: a column in order where it is binned, its categories otherwise."""
+    return numeric_values(column, kind) if kind.is_binned else tally(column, kind)
 
 
 def _is_text(type_: pa.DataType) -> bool:
@@ -309,6 +305,12 @@ def category_places(names: pa.Array, bins: CategoricalBins) -> IntArray:
     if found.null_count:
         places[_nulls(found)] = unseen
     return places
+
+
+def row_places(column: pa.ChunkedArray, kind: ColumnKind, bins: CategoricalBins) -> IntArray:
+    """Return the bin of every row, `bins.size` for a category the reference never had and one more for null."""
+    encoded = category_names(column, kind).combine_chunks().dictionary_encode()
+    return np.append(category_places(encoded.dictionary, bins), bins.size + 1)[_codes(encoded)]
 
 
 @lru_cache(maxsize=256)

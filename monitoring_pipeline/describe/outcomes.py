@@ -104,7 +104,7 @@ def numbers_of(column: pa.ChunkedArray) -> FloatArray:
 def given_outcomes(joined: pa.Table) -> int:
     """Return how many rows have an outcome, whether or not it means anything."""
     missing: int = pc.sum(pc.is_null(joined["actual"], nan_is_null=True)).as_py() or 0
-    return joined.num_rows - missing
+    return int(joined.num_rows - missing)
 
 
 def last_known_at(joined: pa.Table) -> int:

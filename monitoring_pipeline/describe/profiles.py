@@ -5,9 +5,10 @@ Add a counter here when it is additive (or a minimum, a maximum). Keep distances
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +22,16 @@ from monitoring_pipeline.describe.columns import (
     Column,
     FloatArray,
     IntArray,
+    NumericBins,
     bins_digest,
 )
 from monitoring_pipeline.describe.kernel import (
+    NumericValues,
+    Tally,
     bin_counts,
     column_values,
-    numeric_values,
+    counted,
     split_known,
-    tally,
 )
 from monitoring_pipeline.describe.running import RunningCounts, RunningSums
 from monitoring_pipeline.stats.cardinality import DistinctCount
@@ -69,23 +72,26 @@ class ColumnProfile:
     @classmethod
     def of(cls, values: pa.ChunkedArray, column: Column) -> "ColumnProfile":
         """Return the profile of one column of a batch of rows."""
-        if isinstance(column.bins, CategoricalBins):
-            found = tally(values, column.kind)
-            known, unseen = split_known(found, column.bins)
+        return cls.of_counted(counted(values, column.kind), column.bins)
+
+    @classmethod
+    def of_counted(cls, found: NumericValues | Tally, bins: Bins) -> "ColumnProfile":
+        """Return the profile of values that are in order, or tallied, already."""
+        if isinstance(found, Tally):
+            known, unseen = split_known(found, cast("CategoricalBins", bins))
             return cls(
                 known,
                 np.zeros(0),
-                nulls=len(values) - int(found.counts.sum()),
+                nulls=found.nulls,
                 unseen=tuple(unseen.heaviest(HEAVIEST_UNSEEN).items()),
                 unseen_rows=int(unseen.counts.sum()),
                 distinct=found.distinct(),
             )
-        numbers = numeric_values(values, column.kind)
-        ordered = numbers.finite
-        counts, sums, squares = bin_counts(ordered, column.bins)
+        ordered = found.finite
+        counts, sums, squares = bin_counts(ordered, cast("NumericBins", bins))
         # 0 and -0 are equal: which of them comes first depends on the order of the rows.
         low, high = (float(ordered[0]) + 0.0, float(ordered[-1]) + 0.0) if len(ordered) else (np.inf, -np.inf)
-        return cls(counts, sums, squares, numbers.nulls, numbers.invalid, low, high)
+        return cls(counts, sums, squares, found.nulls, found.invalid, low, high)
 
     def merge(self, other: "ColumnProfile") -> "ColumnProfile":
         """Return the profile of both batches: counts exactly, sums up to floating-point rounding.
@@ -280,10 +286,3 @@ class ColumnWindows:
     def bin_means(self) -> FloatArray:
         """Return mean - center per fine bin, shape (windows, bins); 0 where a bin is empty."""
         return np.asarray(self.sums / np.maximum(self.counts, 1))
-
-
-def merge_all(profiles: Iterable[Profile], start: Profile) -> Profile:
-    """Return the merge of `start` and all of `profiles`, in order."""
-    for profile in profiles:
-        start = start.merge(profile)
-    return start

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from monitoring_pipeline.capture.predictions import TIME_TYPE, as_utc, require_columns
 from monitoring_pipeline.describe.blocks import calibrate
+from monitoring_pipeline.describe.business import BusinessProfile
 from monitoring_pipeline.describe.columns import (
+    COUNTED_CATEGORIES,
+    KNOWN_CATEGORIES,
     Bins,
     Column,
     ColumnKind,
@@ -26,14 +28,22 @@ from monitoring_pipeline.describe.columns import (
 )
 from monitoring_pipeline.describe.distances import as_windows
 from monitoring_pipeline.describe.error_dispersion import ErrorDispersion
-from monitoring_pipeline.describe.kernel import category_counts, column_values, numeric_values, tally
+from monitoring_pipeline.describe.formulas import Formula
+from monitoring_pipeline.describe.freshness import FreshnessProfile, LoggedSource, Source
+from monitoring_pipeline.describe.intake import IntakeProfile
+from monitoring_pipeline.describe.kernel import NumericValues, Tally, column_values, counted
+from monitoring_pipeline.describe.layouts import Layout
+from monitoring_pipeline.describe.loss_model import LossModel
 from monitoring_pipeline.describe.outcome_plan import OutcomePlan
-from monitoring_pipeline.describe.outcomes import OutcomeProfile
-from monitoring_pipeline.describe.profiles import ColumnProfile, HourlyProfiles, Profile, rows_by_hour
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, numbers_of
+from monitoring_pipeline.describe.profiles import ColumnProfile, Profile, rows_by_hour
+from monitoring_pipeline.describe.quarantine import IntakePlan
 from monitoring_pipeline.describe.reference_json import reference_to_json
-from monitoring_pipeline.describe.references import ColumnReference, Reference
+from monitoring_pipeline.describe.references import ColumnReference, Reference, UsualRanges
 from monitoring_pipeline.describe.segments import Segmentation, split_all
+from monitoring_pipeline.describe.usual_ranges import usual_ranges
 from monitoring_pipeline.errors import ReferenceError
+from monitoring_pipeline.stats.histograms import sorted_quantiles
 
 QUANTILES = (0.01, 0.05, 0.25, 0.50, 0.75, 0.95, 0.99)
 
@@ -71,7 +81,8 @@ class ReferencePlan:
 
     windows: lengths of the blocks that calibrate thresholds. recurring: whether blocks are also held against the same
     hours of other weeks. segments: columns that cut the rows into segments, `most` values each. outcomes: how outcomes
-    are counted.
+    are counted. sources: where features come from, whose ages are described where the rows have them.
+    intake: what the columns of a log should hold. formulas: of the business.
     """
 
     windows: Sequence[timedelta] = ()
@@ -79,6 +90,9 @@ class ReferencePlan:
     segments: Sequence[str] = ()
     most: int = 20
     outcomes: OutcomePlan = field(default_factory=OutcomePlan)
+    sources: Sequence[Source] = ()
+    intake: IntakePlan | None = None
+    formulas: Mapping[str, Formula] = field(default_factory=dict)
 
 
 def build_reference(
@@ -93,47 +107,69 @@ def build_reference(
     plan: ReferencePlan = ReferencePlan(),
     trained_until: datetime | None = None,
     importances: Mapping[str, float] | None = None,
+    signature: Mapping[str, str] | None = None,
 ) -> Reference:
     """Describe the reference rows of a model version, trained on data up to `trained_until`.
 
     `time` names the column that orders the rows; with it, blocks of the rows calibrate the thresholds. `label` names
     the outcome (0 or 1); with it, the target is described too and the version's own performance becomes the baseline.
     """
-    table = f"reference rows of {model} v{version}"
-    # Without a time there is no age: served rows, which have one, would all be unlike the reference.
-    specs = [spec for spec in specs if time is not None or spec.part is not DatetimePart.AGE_DAYS]
-    needed = list(dict.fromkeys(spec.read_from for spec in specs)) + [
-        name for name in (time, label) if name is not None
-    ]
-    require_columns(rows, needed, table=table)
-    if rows.num_rows == 0:
-        raise ReferenceError(f"{table}: no rows. Log the rows the model was validated on with log_reference.")
     if label is not None:
-        specs = [*specs, ColumnSpec(label, ColumnRole.LABEL, ColumnKind.CATEGORICAL)]
-    if time is not None:
-        rows = rows.set_column(rows.column_names.index(time), time, as_utc(rows[time], name=time, table=table))
-    columns = {
-        spec.name: Column(spec.name, spec.role, spec.kind, _bins(rows, spec, time), spec.source, spec.part)
-        for spec in specs
-    }
+        kind = ColumnKind.NUMERIC if plan.outcomes.task is Task.REGRESSION else ColumnKind.CATEGORICAL
+        specs = [*specs, ColumnSpec(label, ColumnRole.LABEL, kind)]
+    rows, entries = _entries(rows, specs, time, table=f"reference rows of {model} v{version}")
     kinds = {spec.name: spec.kind for spec in specs}
     segmentations = tuple(
         Segmentation.of(rows[name], name, kinds.get(name, ColumnKind.CATEGORICAL), most=plan.most)
         for name in plan.segments
     )
     reference = replace(
-        _described(rows, columns, time, plan, _Version(model, version, computed_at)),
+        _described(rows, entries, time, plan, _Version(model, version, computed_at), whole=True),
         outcomes=_outcomes(rows, plan, label, segmentations) if label is not None else None,
         trained_until=trained_until,
         segmentations=segmentations,
         segments={
-            name: _described(part, columns, time, plan, _Version(model, version, computed_at))
+            name: _described(part, _parts(part, entries, time), time, plan, _Version(model, version, computed_at))
             for name, part in _segments(rows, segmentations).items()
         },
         importances=dict(importances or {}),
         error_dispersion=_error_dispersion(rows, plan, time, label),
+        freshness=_freshness(rows, plan, time),
+        intake=IntakeProfile.of(rows, plan.intake) if plan.intake is not None else None,
+        signature=dict(signature or {}),
+        business=_business(rows, plan, label),
+        layout=Layout.of(rows, [entry.column for entry in entries.values()]),
     )
+    reference = replace(reference, loss_model=_loss_model(rows, reference, plan, time, label))
     return replace(reference, digest=reference_to_json(reference)["digest"])
+
+
+def describe_rows(
+    rows: pa.Table,
+    specs: Sequence[ColumnSpec],
+    *,
+    computed_at: datetime,
+    time: str | None = None,
+    plan: ReferencePlan = ReferencePlan(),
+) -> Reference:
+    """Describe how the columns of rows without a model are distributed, which is all that comparing tables needs."""
+    rows, entries = _entries(rows, specs, time, table="reference rows")
+    return _described(rows, entries, time, plan, _Version("comparison", "reference", computed_at))
+
+
+def _entries(
+    rows: pa.Table, specs: Sequence[ColumnSpec], time: str | None, *, table: str
+) -> tuple[pa.Table, dict[str, ColumnReference]]:
+    """Return the rows with times that are times, and every column of them."""
+    # Without a time there is no age: served rows, which have one, would all be unlike the reference.
+    specs = [spec for spec in specs if time is not None or spec.part is not DatetimePart.AGE_DAYS]
+    needed = dict.fromkeys([*(spec.read_from for spec in specs), *([] if time is None else [time])])
+    require_columns(rows, needed, table=table)
+    if rows.num_rows == 0:
+        raise ReferenceError(f"{table}: no rows. Log the rows the model was validated on with log_reference.")
+    if time is not None:
+        rows = rows.set_column(rows.column_names.index(time), time, as_utc(rows[time], name=time, table=table))
+    return rows, {spec.name: _whole(rows, spec, time) for spec in specs}
 
 
 def _segments(rows: pa.Table, segmentations: Sequence[Segmentation]) -> dict[str, pa.Table]:
@@ -143,41 +179,80 @@ def _segments(rows: pa.Table, segmentations: Sequence[Segmentation]) -> dict[str
     return {name: found.get(name, rows.slice(0, 0)) for name in names}
 
 
+def _business(rows: pa.Table, plan: ReferencePlan, label: str | None) -> BusinessProfile:
+    joined = rows if label is None or "actual" in rows.column_names else rows.append_column("actual", rows[label])
+    return BusinessProfile.of(joined, plan.formulas, plan.outcomes.columns)
+
+
+def _freshness(rows: pa.Table, plan: ReferencePlan, time: str | None) -> FreshnessProfile | None:
+    logged = [source for source in plan.sources if isinstance(source, LoggedSource)]
+    known = [source for source in logged if source.column in rows.column_names]
+    return FreshnessProfile.of(rows, known, predicted_at=time) if known and time is not None else None
+
+
+def _loss_model(
+    rows: pa.Table, reference: Reference, plan: ReferencePlan, time: str | None, label: str | None
+) -> LossModel | None:
+    served = plan.outcomes.columns.prediction
+    if plan.outcomes.task is not Task.REGRESSION or label is None or served not in rows.column_names:
+        return None
+    residuals = numbers_of(rows[label]) - numbers_of(rows[served])
+    return LossModel.of(rows, reference.specs, residuals, time=time)
+
+
 class _Version(NamedTuple):
     model: str
     version: str
     computed_at: datetime
 
 
-def _described(
-    rows: pa.Table, columns: Mapping[str, Column], time: str | None, plan: ReferencePlan, version: _Version
-) -> Reference:
-    """Return the reference of some rows, without what only the whole has."""
-    profile = Profile.of(rows, version.version, columns, time=time)
-    hourly: HourlyProfiles = {}
-    if time is not None and plan.windows:
-        placed = rows.filter(rows[time].is_valid())
-        hourly = {
-            hour: Profile.of(part, version.version, columns, time=time)
-            for hour, part in rows_by_hour(placed, time=time).items()
-        }
-    described = {
-        name: ColumnReference(
-            column,
-            profile.columns[name],
-            _summary(rows, column, profile.columns[name], time),
-            calibrate(column, hourly, plan.windows, recurring=plan.recurring),
-        )
+def _whole(rows: pa.Table, spec: ColumnSpec, time: str | None) -> ColumnReference:
+    """Return a column of all rows; they are put in order once, for its bins, its profile and its summary."""
+    found = counted(column_values(rows, spec.read_from, spec.part, time), spec.kind)
+    bins: Bins
+    if isinstance(found, Tally):
+        bins = categorical_bins(found.heaviest(KNOWN_CATEGORIES + 1), groups=spec.groups)
+    else:
+        bins = numeric_bins(found.finite, groups=spec.groups)
+    return _entry(Column(spec.name, spec.role, spec.kind, bins, spec.source, spec.part), found)
+
+
+def _parts(rows: pa.Table, whole: Mapping[str, ColumnReference], time: str | None) -> dict[str, ColumnReference]:
+    """Return the columns of some of the rows, in the bins of the whole."""
+    columns = {name: entry.column for name, entry in whole.items()}
+    return {
+        name: _entry(column, counted(column_values(rows, column.read_from, column.part, time), column.kind))
         for name, column in columns.items()
     }
-    return Reference(version.model, version.version, version.computed_at, rows.num_rows, described, None)
 
 
-def _bins(rows: pa.Table, spec: ColumnSpec, time: str | None) -> Bins:
-    values = column_values(rows, spec.read_from, spec.part, time)
-    if spec.kind.is_binned:
-        return numeric_bins(numeric_values(values, spec.kind).finite, groups=spec.groups)
-    return categorical_bins(category_counts(values, spec.kind), groups=spec.groups)
+def _entry(column: Column, found: NumericValues | Tally) -> ColumnReference:
+    """Return a column that is not calibrated yet."""
+    profile = ColumnProfile.of_counted(found, column.bins)
+    return ColumnReference(column, profile, _summary(column, profile, found), {})
+
+
+def _described(
+    rows: pa.Table,
+    entries: Mapping[str, ColumnReference],
+    time: str | None,
+    plan: ReferencePlan,
+    version: _Version,
+    *,
+    whole: bool = False,
+) -> Reference:
+    """Return the reference of some rows, without what only the whole has."""
+    usual: UsualRanges = {}
+    if time is not None and plan.windows:
+        columns = {name: entry.column for name, entry in entries.items()}
+        parts = rows_by_hour(rows.filter(rows[time].is_valid()), time=time)
+        hourly = {hour: Profile.of(part, version.version, columns, time=time) for hour, part in parts.items()}
+        entries = {
+            name: replace(entry, calibration=calibrate(entry.column, hourly, plan.windows, recurring=plan.recurring))
+            for name, entry in entries.items()
+        }
+        usual = usual_ranges(entries, hourly, plan.windows) if whole else {}
+    return Reference(version.model, version.version, version.computed_at, rows.num_rows, entries, None, usual=usual)
 
 
 def _outcomes(
@@ -197,21 +272,18 @@ def _error_dispersion(
     return ErrorDispersion.of({hour: _outcomes(part, plan, label) for hour, part in parts.items()})
 
 
-def _summary(rows: pa.Table, column: Column, profile: ColumnProfile, time: str | None) -> dict[str, Any]:
-    values = column_values(rows, column.read_from, column.part, time)
-    count = len(values)
-    if count == 0:
+def _summary(column: Column, profile: ColumnProfile, found: NumericValues | Tally) -> dict[str, Any]:
+    if found.rows == 0:
         return {"n": 0}
-    summary: dict[str, Any] = {"n": count, "null_rate": profile.nulls / count, "invalid": profile.invalid}
+    summary: dict[str, Any] = {"n": found.rows, "null_rate": profile.nulls / found.rows, "invalid": profile.invalid}
     grouped = as_windows(profile).grouped(column.bins)[0]
     summary["proportions"] = (grouped / grouped.sum()).tolist()
-    if not column.kind.is_binned:
-        counts = sorted(category_counts(values, column.kind).items(), key=lambda item: (-item[1], item[0]))
-        return summary | {"categories": dict(counts[:100]), "distinct": len(tally(values, column.kind).names)}
-    finite = numeric_values(values, column.kind).finite
+    if isinstance(found, Tally):
+        return summary | {"categories": found.heaviest(COUNTED_CATEGORIES), "distinct": len(found.names)}
+    finite = found.finite
     if len(finite) == 0:
         return summary
     numbers = {"mean": finite.mean(), "std": finite.std(), "min": finite[0], "max": finite[-1]}
     summary |= {name: float(value) for name, value in numbers.items()}
-    quantiles = np.quantile(finite, QUANTILES)
+    quantiles = sorted_quantiles(finite, QUANTILES)
     return summary | {"quantiles": {f"{q:.2f}": float(v) for q, v in zip(QUANTILES, quantiles, strict=True)}}

@@ -6,7 +6,7 @@ and registries out: they belong in stores.
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -15,16 +15,21 @@ from typing import Any
 import numpy as np
 
 from monitoring_pipeline.describe.blocks import calibration_from_json, calibration_to_json
+from monitoring_pipeline.describe.business import BusinessProfile
 from monitoring_pipeline.describe.columns import Column
 from monitoring_pipeline.describe.error_dispersion import ErrorDispersion
+from monitoring_pipeline.describe.freshness import FreshnessProfile
+from monitoring_pipeline.describe.intake import IntakeProfile
+from monitoring_pipeline.describe.layouts import Layout
+from monitoring_pipeline.describe.loss_model import LossModel
 from monitoring_pipeline.describe.outcome_plan import outcome_from_json
 from monitoring_pipeline.describe.profiles import ColumnProfile
-from monitoring_pipeline.describe.references import ColumnReference, Reference
+from monitoring_pipeline.describe.references import ColumnReference, Reference, UsualRanges
 from monitoring_pipeline.describe.segments import Segmentation
 from monitoring_pipeline.errors import ReferenceError
 from monitoring_pipeline.stats.cardinality import DistinctCount
 
-FORMAT = 2
+FORMAT = 3
 
 
 def reference_to_json(reference: Reference) -> dict[str, Any]:
@@ -42,6 +47,13 @@ def reference_to_json(reference: Reference) -> dict[str, Any]:
         "segments": {name: _segment_to_json(segment) for name, segment in reference.segments.items()},
         "importances": dict(reference.importances),
         "error_dispersion": reference.error_dispersion.to_json() if reference.error_dispersion else None,
+        "freshness": reference.freshness.to_json() if reference.freshness else None,
+        "usual": ranges_to_json(reference.usual),
+        "intake": reference.intake.to_json() if reference.intake else None,
+        "signature": dict(reference.signature),
+        "loss_model": reference.loss_model.to_json() if reference.loss_model else None,
+        "layout": reference.layout.to_json(),
+        "business": reference.business.to_json(),
     }
     return document | {"digest": document_digest(document)}
 
@@ -69,10 +81,41 @@ def reference_from_json(document: Mapping[str, Any]) -> Reference:
         segmentations=tuple(Segmentation.from_json(entry) for entry in document["segmentations"]),
         importances=document["importances"],
         error_dispersion=ErrorDispersion.from_json(dispersion) if dispersion else None,
+        freshness=FreshnessProfile.from_json(document["freshness"]) if document["freshness"] else None,
+        usual=ranges_from_json(document["usual"]),
+        intake=IntakeProfile.from_json(document["intake"]) if document["intake"] else None,
+        signature=document["signature"],
+        layout=Layout.from_json(document["layout"]),
+        business=BusinessProfile.from_json(document["business"]),
         digest=document["digest"],
     )
     segments = {name: _segment_from_json(whole, entry) for name, entry in document["segments"].items()}
-    return replace(whole, segments=segments)
+    losses = document["loss_model"]
+    return replace(whole, segments=segments, loss_model=LossModel.from_json(losses, whole.specs) if losses else None)
+
+
+def ranges_to_json(usual: UsualRanges) -> dict[str, Any]:
+    """Return ranges as plain mappings of [low, high]; an open end becomes null."""
+    return {
+        column: {
+            window: {name: [_finite(end) for end in ends] for name, ends in ranges.items()}
+            for window, ranges in windows.items()
+        }
+        for column, windows in usual.items()
+    }
+
+
+def ranges_from_json(document: Mapping[str, Any]) -> UsualRanges:
+    """Read what `ranges_to_json` wrote."""
+
+    def ends(pair: Sequence[float | None]) -> tuple[float, float]:
+        low, high = pair
+        return -np.inf if low is None else low, np.inf if high is None else high
+
+    return {
+        column: {window: {name: ends(pair) for name, pair in ranges.items()} for window, ranges in windows.items()}
+        for column, windows in document.items()
+    }
 
 
 def document_digest(document: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from monitoring_pipeline.evaluate.measures import Costs, Measure
 from monitoring_pipeline.evaluate.signals import Absence
 from monitoring_pipeline.stats.classification import (
     average_precision_from_histograms,
+    calibration_error_interval,
     expected_calibration_error,
     roc_auc_from_histograms,
     roc_auc_interval,
@@ -49,10 +50,9 @@ def _of_classes(total: BinaryOutcomes, costs: Costs) -> Iterator[Measure]:
     if costs:
         each = np.array([[costs.get(actual, {}).get(served, 0.0) for served in "01"] for actual in "01"])
         yield cost_measure(total.confusion, each)
-    observed = int(total.positives.sum()) if total.scored else int(tp + fn)
-    trials = total.scored or decided
-    low, high = map(float, wilson_interval(observed, trials))
-    yield Measure(name="positive_rate", value=observed / trials if trials else np.nan, rows=trials, low=low, high=high)
+    low, high = map(float, wilson_interval(total.positive, total.labelled))
+    value = total.positive / total.labelled if total.labelled else np.nan
+    yield Measure(name="positive_rate", value=value, rows=total.labelled, low=low, high=high)
 
 
 def cost_measure(confusion: IntArray, costs: FloatArray) -> Measure:
@@ -85,9 +85,12 @@ def _of_scores(total: BinaryOutcomes) -> Iterator[Measure]:
         for n, hit, score in zip(counts, hits, sums, strict=True)
         if n
     ]
+    low, high = map(float, calibration_error_interval(counts, hits, sums))
     yield measure(
         name="expected_calibration_error",
         value=float(expected_calibration_error(counts, hits, sums)),
+        low=low,
+        high=high,
         detail={"reliability": table} if table else {},
     )
     yield measure(name="mean_score", value=float(total.score_sums.sum() / scored) if scored else np.nan)

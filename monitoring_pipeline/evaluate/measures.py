@@ -19,7 +19,7 @@ class Measure:
     """A metric of one set of outcomes; the value is NaN where the rows do not define it, for the `reason` given.
 
     part: what it is of, where not of all rows, such as `class=late`. basis: what a row must have to count, in words,
-    where more than a label; basis_rows of them there are.
+    where more than a label; basis_rows of them there are. counted: what is counted, where not rows.
     """
 
     name: str
@@ -31,6 +31,8 @@ class Measure:
     part: str = ""
     basis: str = ""
     basis_rows: int = 0
+    counted: str = "labelled rows"
+    p_value: float | None = None
     absence: Absence = Absence.UNDEFINED
     reason: str = "the formula divides by zero on these rows"
     detail: dict[str, object] = field(default_factory=dict)

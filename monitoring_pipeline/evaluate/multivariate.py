@@ -24,7 +24,6 @@ from monitoring_pipeline.describe.encoding import EncodedRows, encode_rows, vary
 from monitoring_pipeline.describe.references import ColumnReference, Reference
 from monitoring_pipeline.evaluate.signals import Absence, Signal
 from monitoring_pipeline.stats.block_limits import (
-    block_limit_from_moments,
     block_moments,
     block_p_value_from_moments,
 )
@@ -143,8 +142,7 @@ def calibrate_multivariate(
 
     `time` names the column that orders the rows; those without a time are left out. Blocks lie side by side; those with
     few rows (below `min_rows`, or a quarter of the usual) do not count, and of more than `max_blocks` evenly spaced
-    ones are taken. Empty with fewer than 2 blocks. Areas under the curve are kept as odds: `calibrated_limit` turns
-    them back.
+    ones are taken. Empty with fewer than 2 blocks. Areas under the curve are kept as odds.
     """
     table = f"reference rows of {reference.model} v{reference.version}"
     at = as_utc(reference_rows[time], name=time, table=table)
@@ -165,15 +163,6 @@ def calibrate_multivariate(
             if isinstance(found := _attempt(name, sides, policy, rng), _Measured):
                 distances[name].append(_distance(name, found))
     return {name: _block_distances(values) for name, values in distances.items() if len(values) >= 2}
-
-
-def calibrated_limit(metric: str, blocks: BlockDistances, probability: float) -> float:
-    """Return the value of a metric (`mmd`, …) that a block without change stays below with `probability`."""
-    with np.errstate(over="ignore"):
-        limit = float(
-            block_limit_from_moments(*_moments(blocks), probability=probability, independent=blocks.independent)
-        )
-    return 1 / (1 + 1 / limit) if metric == "domain_auc" else limit
 
 
 def _block_distances(values: list[float]) -> BlockDistances:

@@ -20,10 +20,24 @@ from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.binary_measures import binary_measures
 from monitoring_pipeline.evaluate.measures import Costs, Measure
+from monitoring_pipeline.evaluate.multiclass_measures import multiclass_measures
+from monitoring_pipeline.evaluate.ranking_measures import ranking_against, ranking_measures
+from monitoring_pipeline.evaluate.regression_measures import regression_against, regression_measures
 from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
 from monitoring_pipeline.stats.intervals import wilson_interval
 
-MEASURES: Mapping[Task, Callable[[Any, Costs], Iterable[Measure]]] = {Task.BINARY: binary_measures}
+MEASURES: Mapping[Task, Callable[[Any, Costs], Iterable[Measure]]] = {
+    Task.BINARY: binary_measures,
+    Task.MULTICLASS: multiclass_measures,
+    Task.REGRESSION: regression_measures,
+    Task.RANKING: ranking_measures,
+}
+
+COMPARED: Mapping[Task, Callable[[Any, Any, OutcomePlan], Iterable[Measure]]] = {
+    Task.REGRESSION: regression_against,
+    Task.RANKING: ranking_against,
+}
+"""Metrics that need the outcomes of the reference, which may be None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,7 @@ def performance_signals(
             rows = {at: outcomes[at].rows for step in range(length) if (at := start + step * HOUR) in outcomes}
             missing = warming_up(rows, traffic or {}, start=start, length=length)
             total = merge_outcomes(parts, policy.plan)
-            signals += _window_signals(place, total, expected, policy, missing)
+            signals += _window_signals(place, total, baseline, expected, policy, missing)
             signals += _segment_signals(place, total, baseline, policy, missing)
     return signals
 
@@ -101,6 +115,12 @@ def merge_outcomes(parts: Iterable[OutcomeProfile], plan: OutcomePlan) -> Outcom
 def measures_of(total: OutcomeProfile, costs: Costs) -> Iterable[Measure]:
     """Return every metric of some outcomes."""
     return MEASURES[total.task](total, costs)
+
+
+def _compared(total: OutcomeProfile, baseline: OutcomeProfile | None, plan: OutcomePlan) -> Iterable[Measure]:
+    if total.task not in COMPARED:
+        return ()
+    return COMPARED[total.task](total, baseline if type(baseline) is type(total) else None, plan)
 
 
 def _expected(baseline: OutcomeProfile | None, policy: PerformancePolicy) -> dict[tuple[str, str], float]:
@@ -118,14 +138,16 @@ def _segment_signals(
     names = sorted({*known, *total.segments})
     for name in (name for name in names if name.partition("=")[0] in policy.segments):
         part, expected = total.segments.get(name, policy.plan.empty()), _expected(known.get(name), policy)
-        for signal in _window_signals(place | {"segment": name}, part, expected, policy, missing):
-            if not policy.segment_metrics or signal.metric.partition(".")[2] in policy.segment_metrics:
+        for signal in _window_signals(place | {"segment": name}, part, known.get(name), expected, policy, missing):
+            asked = not policy.segment_metrics or signal.metric.partition(".")[2] in policy.segment_metrics
+            if asked and signal.segment == name:  # not of one class of the segment
                 yield signal
 
 
 def _window_signals(
     place: dict[str, Any],
     total: OutcomeProfile,
+    baseline: OutcomeProfile | None,
     expected: Mapping[tuple[str, str], float],
     policy: PerformancePolicy,
     missing: tuple[Absence, str] | None,
@@ -134,7 +156,7 @@ def _window_signals(
     detail: dict[str, object] = {"labels_as_of": as_of} if as_of else {}
     yield _coverage(place, total, detail, missing)
     absence = missing or _absence(total, policy)
-    for each in measures_of(total, policy.costs):
+    for each in (*measures_of(total, policy.costs), *_compared(total, baseline, policy.plan)):
         why = absence or _undefined(each, policy)
         yield Signal(
             metric=f"performance.{each.name}",
@@ -147,6 +169,7 @@ def _window_signals(
             low=_number(each.low) if not why else None,
             high=_number(each.high) if not why else None,
             baseline_value=_number(expected.get((each.name, each.part))),
+            p_value=each.p_value if not why else None,
             detail=detail | each.detail,
         )
 
@@ -194,7 +217,7 @@ def _undefined(measure: Measure, policy: PerformancePolicy) -> tuple[Absence, st
     """Return why one metric has no value although there are labels enough."""
     if measure.basis and measure.basis_rows < policy.min_rows:
         needed = f"{policy.min_rows} are needed (performance.min_rows)"
-        return Absence.TOO_FEW_ROWS, f"{measure.basis_rows} labelled rows with a usable {measure.basis}, {needed}"
+        return Absence.TOO_FEW_ROWS, f"{measure.basis_rows} {measure.counted} with a usable {measure.basis}, {needed}"
     if np.isfinite(measure.value):
         return None
     return measure.absence, measure.reason

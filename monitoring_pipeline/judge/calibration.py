@@ -3,6 +3,7 @@
 Add another source of calibration here. Keep the measuring of blocks out: it belongs in describe.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,20 +11,51 @@ from functools import lru_cache
 import numpy as np
 
 from monitoring_pipeline.capture.windows import window_length, window_name
-from monitoring_pipeline.describe.blocks import same_hours_name
+from monitoring_pipeline.describe.blocks import SQUARES, BlockDistances, same_hours_name
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.describe.spans import SameHoursOfWeek
 from monitoring_pipeline.evaluate.signals import Signal
-from monitoring_pipeline.stats.block_limits import block_limit_from_moments, block_p_value_from_moments
+from monitoring_pipeline.stats.block_limits import (
+    block_limit_from_level,
+    block_limit_from_moments,
+    block_p_value_from_level,
+    block_p_value_from_moments,
+)
 from monitoring_pipeline.stats.shrinkage import moderate_variances
 
 FEWEST_BLOCKS = 2
 """Independent blocks without which nothing is said about another one."""
 
+FEWEST_FOR_LEVELS = 10
+"""Independent blocks from which PSI and JS are judged by their level. They stop growing once ranges have nothing in
+common; the limit from fewer blocks would lie beyond what they can reach, and is taken from their roots instead."""
+
 
 @dataclass(frozen=True, slots=True)
-class BlockModel:
-    """How far a block of one column lies from the reference without change (`stats.block_limits`)."""
+class LevelModel:
+    """How far a block lies from the reference without change: chance, and a level that moves (`stats.block_limits`)."""
+
+    noise: float
+    level: float
+    independent: float
+    inflation: float
+    power: int
+    """1 for distances that are squares already, 2 for the others."""
+
+    def p_value(self, distance: float) -> float:
+        """Return how often a block without change lies this far away."""
+        square = distance**self.power
+        return float(block_p_value_from_level(square, self.noise, self.level, independent=self.independent))
+
+    def limit(self, rarity: float) -> float:
+        """Return the distance that a block without change exceeds with probability `rarity`."""
+        limit = block_limit_from_level(self.noise, self.level, independent=self.independent, probability=1 - rarity)
+        return math.pow(limit, 1 / self.power)
+
+
+@dataclass(frozen=True, slots=True)
+class RootModel:
+    """How far a block lies from the reference without change, by the roots of the distances (`stats.block_limits`)."""
 
     mean: float
     variance: float
@@ -50,10 +82,14 @@ class BlockModel:
         return float(limit)
 
 
-class Calibrations:
-    """Block models of the references of some versions, their variances drawn towards each other within a reference.
+BlockModel = LevelModel | RootModel
 
-    A month has four weeks: what four blocks say of one column is little, what they say of all columns is enough.
+
+class Calibrations:
+    """Block models of the references of some versions.
+
+    A month has four weeks: what four blocks say of the roots of one column is little, what they say of all columns is
+    enough. Variances are drawn towards each other within a reference.
     """
 
     def __init__(self, references: Mapping[str, Reference]) -> None:
@@ -87,19 +123,33 @@ class Calibrations:
             for name, entry in part.columns.items()
             if (blocks := entry.calibrated(metric, window)) is not None and blocks.independent >= FEWEST_BLOCKS
         }
-        if not found:
-            return {}
-        independent = np.array([blocks.independent for blocks in found.values()])
-        means = np.array([blocks.mean for blocks in found.values()])
-        own = np.array([blocks.variance for blocks in found.values()])
-        # What columns have in common is the spread in proportion to the mean, whatever the size of their distances.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative, degrees = moderate_variances(own / np.square(means), independent - 1)
-        variances = np.where(means > 0, relative * np.square(means), own)
-        return {
-            name: BlockModel(blocks.mean, float(variance), float(free), blocks.independent, blocks.inflation)
-            for (name, blocks), variance, free in zip(found.items(), variances, degrees, strict=True)
+        by_roots = {
+            name: blocks
+            for name, blocks in found.items()
+            # A reference described before levels were knows roots only.
+            if math.isnan(blocks.level) or (metric in SQUARES and blocks.independent < FEWEST_FOR_LEVELS)
         }
+        power = 1 if metric in SQUARES else 2
+        by_level = {
+            name: LevelModel(blocks.noise, blocks.level, blocks.independent, blocks.inflation, power)
+            for name, blocks in found.items()
+            if name not in by_roots
+        }
+        return {**by_level, **_root_models(by_roots)}
+
+
+def _root_models(found: Mapping[str, BlockDistances]) -> dict[str, RootModel]:
+    """Return models of what columns have in common: the spread in proportion to the mean, whatever the distances."""
+    independent = np.array([blocks.independent for blocks in found.values()])
+    means = np.array([blocks.mean for blocks in found.values()])
+    own = np.array([blocks.variance for blocks in found.values()])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative, degrees = moderate_variances(own / np.square(means), independent - 1)
+    variances = np.where(means > 0, relative * np.square(means), own)
+    return {
+        name: RootModel(blocks.mean, float(variance), float(free), blocks.independent, blocks.inflation)
+        for (name, blocks), variance, free in zip(found.items(), variances, degrees, strict=True)
+    }
 
 
 def _window(signal: Signal) -> str:

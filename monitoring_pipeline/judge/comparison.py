@@ -5,13 +5,14 @@ are. Add what a person or a program wants to know of a compared column here. Kee
 """
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +23,7 @@ from monitoring_pipeline.describe.columns import CategoricalBins, Column, Column
 from monitoring_pipeline.describe.distances import METRICS
 from monitoring_pipeline.describe.kinds import kind_of_type
 from monitoring_pipeline.describe.profiles import Profile
-from monitoring_pipeline.describe.reference_building import ReferencePlan, build_reference, specs_of
+from monitoring_pipeline.describe.reference_building import ReferencePlan, describe_rows, specs_of
 from monitoring_pipeline.describe.references import ColumnReference, Reference
 from monitoring_pipeline.errors import MonitoringError, TableError
 from monitoring_pipeline.evaluate.drift import table_drift
@@ -139,9 +140,18 @@ class ComparisonPolicy:
         return JudgingPolicy(alpha=self.alpha / (1 + sum(map(len, CONFIRMING.values()))))
 
 
+class Rows(Protocol):
+    """What is compared: a table in memory, or `ParquetRows`, which are read a column at a time."""
+
+    @property
+    def column_names(self) -> list[str]: ...
+
+    def select(self, names: list[str]) -> pa.Table: ...
+
+
 def compare_tables(
-    reference: pa.Table,
-    current: pa.Table,
+    reference: Rows,
+    current: Rows,
     policy: ComparisonPolicy,
     *,
     columns: Sequence[str] | None = None,
@@ -160,15 +170,15 @@ def compare_tables(
         raise TableError(f"comparison: neither table has {found}; there are {there}. Correct the names.")
     start, end, note = EPOCH, EPOCH + HOUR, ""
     if time is not None:
-        reference, known = placed(reference, time, "reference table")
-        current, wanted = placed(current, time, "current table")
+        reference, known = placed(reference.select(reference.column_names), time, "reference table")
+        current, wanted = placed(current.select(current.column_names), time, "current table")
         start, end = wanted or (start, end)
         if known and known[1] - known[0] < 2 * (end - start):
             spans = [window_name(last - first) for first, last in (known, (start, end))]
             note = f"Thresholds are not calibrated: {spans[0]} of reference for {spans[1]}, twice as much is needed."
     tables = _Tables(reference, current, policy, kinds or {}, time, start, end)
     names = columns or [name for name in present if not _PANDAS_INDEX.fullmatch(name)]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = [part for parts in pool.map(tables.measure, dict.fromkeys(names)) for part in parts]
     return Comparison(tuple(judged(parts, policy.judging())), note)
 
@@ -185,8 +195,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tables:
-    reference: pa.Table
-    current: pa.Table
+    reference: Rows
+    current: Rows
     policy: ComparisonPolicy
     kinds: Mapping[str, ColumnKind]
     time: str | None
@@ -195,7 +205,9 @@ class _Tables:
 
     def measure(self, name: str) -> list[Part]:
         """Return one column (a date and time: its parts) measured; whatever is wrong with it ends here."""
-        sides = [table[name] if name in table.column_names else None for table in (self.reference, self.current)]
+        wanted = [name] if self.time in (None, name) else [name, str(self.time)]
+        tables = [rows.select(wanted) if name in rows.column_names else None for rows in (self.reference, self.current)]
+        sides = [None if table is None else table[name] for table in tables]
         kind = self.kinds.get(name) or _kind(sides)
         rows = [0 if side is None else len(side) for side in sides]
         place: dict[str, Any] = {
@@ -208,24 +220,23 @@ class _Tables:
             place |= {"null_rate_reference": _null_rate(sides[0]), "null_rate_current": _null_rate(sides[1])}
             if (why := _absence(sides, kind, self.policy.min_rows)) is not None or kind is None:
                 return [Part(place, unknown=unknown_entry(place, *(why or (Absence.UNDEFINED, ""))))]
-            return self._measured(place, name, kind)
+            return self._measured(place, name, kind, *tables)
         except (MonitoringError, pa.ArrowException, ValueError, TypeError, ArithmeticError) as error:
             said = " ".join(str(error).split())
             reason = f"{said:.300}. Correct the column, or leave it out."
             return [Part(place, unknown=unknown_entry(place, Absence.FAILED, reason))]
 
-    def _measured(self, place: dict[str, Any], name: str, kind: ColumnKind) -> list[Part]:
-        needed = [name] if self.time in (None, name) else [name, str(self.time)]
-        reference = build_reference(
-            self.reference.select(needed),
+    def _measured(
+        self, place: dict[str, Any], name: str, kind: ColumnKind, before: pa.Table, now: pa.Table
+    ) -> list[Part]:
+        reference = describe_rows(
+            before,
             specs_of(name, ColumnRole.FEATURE, kind, groups=self.policy.bins, aged=self.time not in (None, name)),
-            model="comparison",
-            version="reference",
             computed_at=self.end,
             time=self.time,
             plan=ReferencePlan(windows=[self.end - self.start]),
         )
-        profile = Profile.of(self.current.select(needed), reference.version, reference.specs, time=self.time)
+        profile = Profile.of(now, reference.version, reference.specs, time=self.time)
         signals = table_drift(reference, profile, start=self.start, end=self.end, metrics=tuple(METRICS))
         return [
             Part(
@@ -347,7 +358,7 @@ def _hour(micros: int) -> datetime:
     return hour_of(EPOCH + timedelta(microseconds=micros))
 
 
-def _require_single_names(reference: pa.Table, current: pa.Table) -> None:
+def _require_single_names(reference: Rows, current: Rows) -> None:
     for table, name in ((reference, "reference table"), (current, "current table")):
         if repeated := sorted(column for column, count in Counter(table.column_names).items() if count > 1):
             names = ", ".join(map(repr, repeated))

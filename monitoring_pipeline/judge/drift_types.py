@@ -20,7 +20,10 @@ from monitoring_pipeline.stats.change_points import FEWEST_HOURS, DriftPattern, 
 PRIOR_CHANGE = 0.2
 """The share of positives moved when its whole interval is this share of the rarer class away from the baseline."""
 
-ERROR_SERIES = ("performance.brier", "performance.log_loss", "performance.accuracy", "concept.ewma")
+ERROR_SERIES = (
+    *("performance.brier", "performance.log_loss", "performance.mae", "performance.ndcg_at_k"),
+    *("performance.accuracy", "concept.ewma"),
+)
 """Whose history shows the manner of a concept drift; a CUSUM climbs steadily after a sudden step."""
 
 SeriesKey = tuple[str, str, str, str]

@@ -13,7 +13,7 @@ import numpy as np
 
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.calibration import BlockModel, Calibrations
-from monitoring_pipeline.judge.thresholds import JudgingPolicy, Thresholds
+from monitoring_pipeline.judge.thresholds import RATIOS, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.stats.corrections import benjamini_hochberg, benjamini_yekutieli
 
@@ -72,12 +72,24 @@ class _Member:
         return float(self.signal.value if self.signal.value is not None else math.nan)
 
     @property
+    def shrunk(self) -> bool:
+        """Whether it is a ratio below 1, whose band holds downwards."""
+        return self.signal.metric in RATIOS and self.value < 1
+
+    @property
+    def size(self) -> float:
+        """How far out the value is: what halved has moved as far as what doubled."""
+        if not self.shrunk:
+            return self.value
+        return 1 / self.value if self.value > 0 else math.inf
+
+    @property
     def p_value(self) -> float:
         known = [self.signal.p_value] if self.signal.p_value is not None else []
-        known += [self.blocks.p_value(self.value)] if self.blocks is not None else []
+        known += [self.blocks.p_value(self.size)] if self.blocks is not None else []
         if not known and self.band.needs_calibration:
             return math.nan
-        return max(known, default=0.0) if self.value > self.band.warning else 1.0
+        return max(known, default=0.0) if self.size > self.band.warning else 1.0
 
 
 def _judge_family(signals: Sequence[Signal], calibrations: Calibrations, policy: JudgingPolicy) -> list[Verdict]:
@@ -111,13 +123,13 @@ def _verdict(member: _Member, q: float, rate: float, warning_rarity: float, crit
         levels.insert(0, (Level.CRITICAL, band.critical, critical_rarity, rate / CRITICAL_RARITY))
     for level, floor, rarity, allowed in levels:
         limit, origin = _threshold(member, floor, rarity)
-        if value > floor and q <= allowed:
-            return Verdict(signal, level, limit, origin, _said(value, level, limit, origin, member), q)
+        if member.size > floor and q <= allowed:
+            return Verdict(signal, level, _shown(member, limit), origin, _said(member, level, limit, origin), q)
     limit, origin = _threshold(member, band.warning, warning_rarity)
-    if value <= limit:
-        return Verdict(signal, Level.OK, limit, origin, "within the threshold", q)
+    if member.size <= limit:
+        return Verdict(signal, Level.OK, _shown(member, limit), origin, "within the threshold", q)
     reason = f"within sampling noise: p = {member.p_value:.3g}, {warning_rarity:.2g} needed, with {signal.rows} rows"
-    return Verdict(signal, Level.OK, limit, "null_distribution", reason, q)
+    return Verdict(signal, Level.OK, _shown(member, limit), "null_distribution", reason, q)
 
 
 def _threshold(member: _Member, floor: float, rarity: float) -> tuple[float, str]:
@@ -126,9 +138,15 @@ def _threshold(member: _Member, floor: float, rarity: float) -> tuple[float, str
     return (limit, "calibrated") if limit > floor else (floor, member.band.origin)
 
 
-def _said(value: float, level: Level, limit: float, origin: str, member: _Member) -> str:
+def _shown(member: _Member, limit: float) -> float:
+    """Return the threshold on the side of 1 on which a ratio lies."""
+    return 1 / limit if member.shrunk and limit > 0 else limit
+
+
+def _said(member: _Member, level: Level, limit: float, origin: str) -> str:
     blocks = f" on {member.blocks.independent:.3g} blocks" if origin == "calibrated" and member.blocks else ""
-    return f"{value:.4g} is above the {level} threshold {limit:.4g} ({origin}{blocks})"
+    side = "below" if member.shrunk else "above"
+    return f"{member.value:.4g} is {side} the {level} threshold {_shown(member, limit):.4g} ({origin}{blocks})"
 
 
 def effective_rows(signal: Signal, calibrations: Calibrations) -> float | None:

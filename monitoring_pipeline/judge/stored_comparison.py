@@ -4,6 +4,7 @@ The entries and verdicts are those of two tables. Add what only a stored referen
 layout out.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +21,7 @@ from monitoring_pipeline.describe.distances import METRICS
 from monitoring_pipeline.describe.kinds import kind_of_type
 from monitoring_pipeline.describe.parquet_pass import profile_parquet
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
-from monitoring_pipeline.describe.reference_building import ReferencePlan, build_reference, specs_of
+from monitoring_pipeline.describe.reference_building import ReferencePlan, describe_rows, specs_of
 from monitoring_pipeline.describe.reference_json import reference_to_json
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import MonitoringError, TableError
@@ -50,11 +51,9 @@ def describe_table(
             return f"values of type {rows[name].type} have no distribution to compare"
         own_time = time if time != name else None
         try:
-            return build_reference(
+            return describe_rows(
                 rows.select([name] if time in (None, name) else [name, str(time)]),
                 specs_of(name, ColumnRole.FEATURE, kind, groups=bins, aged=own_time is not None),
-                model="comparison",
-                version="reference",
                 computed_at=computed_at,
                 time=time,
                 plan=plan or ReferencePlan(),
@@ -62,7 +61,7 @@ def describe_table(
         except (MonitoringError, pa.ArrowException, ValueError, TypeError, ArithmeticError) as error:
             return " ".join(str(error).split())
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(rows.column_names, pool.map(described, rows.column_names), strict=True))
     left_out = {name: why for name, why in found.items() if isinstance(why, str)}
     parts = [part for part in found.values() if isinstance(part, Reference)]

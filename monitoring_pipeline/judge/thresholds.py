@@ -52,13 +52,21 @@ TEXTBOOK: Mapping[str, Thresholds] = MappingProxyType(
 )
 """Published bands of the distances; also the floors under calibrated thresholds."""
 
+RATIOS = frozenset({"drift.std_ratio"})
+"""Where 1 means no change: a band of 1.5 is left above 1.5 and below 1 / 1.5."""
+
 CONTROL: Mapping[str, Thresholds] = MappingProxyType(
     {f"concept.{name}": Thresholds(1.0, None, "run_length") for name in CHARTS}
 )
 """Charts show their statistic over its limit, which follows from the stated run length between false alarms."""
 
-HIGHER_IS_BETTER = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", "average_precision"})
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "expected_calibration_error"})
+HIGHER_IS_BETTER = frozenset(
+    {"accuracy", "precision", "recall", "f1", "roc_auc", "average_precision"}
+    | {"f1_weighted", "precision_weighted", "roc_auc_weighted"}
+    | {"r2", "interval_coverage"}
+    | {"ctr", "recall_at_k", "ndcg_at_k", "hit_rate_at_k", "mean_reciprocal_rank"}
+)
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "cost"} | {"mae", "mse", "rmse", "mape", "pinball"})
 
 
 MONTH = timedelta(days=30)
@@ -159,7 +167,8 @@ def _judge_performance(signal: Signal, value: float, name: str, policy: JudgingP
 
 def baseline_thresholds(name: str, baseline: float, policy: JudgingPolicy) -> Thresholds:
     """Return the limits that lie the policy's shares of `baseline` away from it, on the bad side of the metric."""
-    sign = -1.0 if name in HIGHER_IS_BETTER else 1.0
+    # An R2 below 0 gets worse away from 0.
+    sign = math.copysign(1.0, baseline) * (-1.0 if name in HIGHER_IS_BETTER else 1.0)
     return Thresholds(
         baseline * (1 + sign * policy.baseline_warning),
         baseline * (1 + sign * policy.baseline_critical),

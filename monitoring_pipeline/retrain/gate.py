@@ -1,6 +1,6 @@
 """The gate: champion against challenger on the same recent hold-out rows, and what follows.
 
-Add a guard-rail to `_objections`. Keep training and the registry out: scores arrive as arrays.
+Add a guard-rail to `_objections`. Keep training and the registry out: what the models said arrives as arrays.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
 
 from monitoring_pipeline.stats.paired import delong_paired, mcnemar_p_value, paired_bootstrap
 
 FloatArray = npt.NDArray[np.float64]
+GateMetric = Literal["roc_auc", "log_loss", "mae", "rmse"]
+
+ERRORS = ("mae", "rmse")
+"""What regressors are compared by, in the unit of what they predict."""
 
 RESAMPLES = 2000
 """Of the bootstrap of the log loss: its interval's ends are then good to about a hundredth of its width."""
@@ -31,14 +36,16 @@ class GatePolicy:
 
     `margin` is the least gain in `metric`; the lower end of the `confidence` interval of the gain must be above zero,
     which two equal models reach in (1 - confidence) / 2 of all comparisons. `largest_loss` bounds how much worse the
-    other metric may get.
+    other metric may get. Of errors both are shares of the champion's error, whose unit may be anything. A hold-out has
+    at least `minimum_rows` for classifiers and `minimum_days` for regressors.
     """
 
-    metric: Literal["roc_auc", "log_loss"] = "roc_auc"
+    metric: GateMetric = "roc_auc"
     margin: float = 0.005
     confidence: float = 0.95
     largest_loss: float = 0.01
     minimum_rows: int = 500
+    minimum_days: int = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +63,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The comparison in full and what it comes to, with every reason against promotion."""
+    """The comparison in full and what it comes to, with every reason against promotion. Regressors have no classes."""
 
     rows: int
-    positives: int
+    positives: int | None
     comparisons: tuple[Comparison, ...]
-    mcnemar_p_value: float
+    mcnemar_p_value: float | None
     outcome: Outcome
     reasons: tuple[str, ...]
 
@@ -96,9 +103,9 @@ def log_losses(scores: FloatArray, truth: FloatArray) -> FloatArray:
 def evaluate_challenger(
     truth: FloatArray, champion: FloatArray, challenger: FloatArray, policy: GatePolicy, *, seed: int = 0
 ) -> Evaluation:
-    """Compare the scores of both models on the same labelled rows, shape (rows,), and decide."""
+    """Compare the scores of two binary classifiers on the same labelled rows, shape (rows,), and decide."""
     if not len(truth):
-        return Evaluation(0, 0, (), 1.0, Outcome.KEEP_CHAMPION, (f"0 hold-out rows, {policy.minimum_rows} needed",))
+        return _decided(0, 0, (), 1.0, _too_few(0, policy.minimum_rows, "rows"), policy)
     auc = delong_paired(champion, challenger, truth, confidence=policy.confidence)
     auc_gain = Comparison("roc_auc", auc.auc_first, auc.auc_second, auc.difference, auc.low, auc.high, auc.p_value)
     first, second = log_losses(champion, truth), log_losses(challenger, truth)
@@ -109,29 +116,81 @@ def evaluate_challenger(
     )
     right = [(scores >= 0.5) == (truth == 1) for scores in (champion, challenger)]
     p_value = float(mcnemar_p_value(int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())))
-    comparisons = (auc_gain, loss_gain)
-    reasons = _objections(len(truth), comparisons, policy)
+    few = _too_few(len(truth), policy.minimum_rows, "rows")
+    return _decided(len(truth), int((truth == 1).sum()), (auc_gain, loss_gain), p_value, few, policy)
+
+
+def evaluate_regressor(
+    truth: FloatArray, champion: FloatArray, challenger: FloatArray, days: npt.ArrayLike, policy: GatePolicy
+) -> Evaluation:
+    """Compare the values two models predict for the same labelled rows, shape (rows,), and decide.
+
+    `days` says of each row when it was. Rows of a day err together, as a day of rain does: a gain is as certain as it
+    is the same from day to day, however many rows a day has.
+    """
+    dates, day = np.unique(np.asarray(days), return_inverse=True)
+    few = _too_few(len(dates), policy.minimum_days, "days")
+    if not len(truth):
+        return _decided(0, None, (), None, few, policy)
+    first, second = (np.abs(predicted - truth) for predicted in (champion, challenger))
+    mae = _error_gain("mae", (first.mean(), second.mean()), first - second, day, policy.confidence)
+    roots = [float(np.sqrt(np.mean(errors**2))) for errors in (first, second)]
+    # What each row adds to a difference of roots, to first order.
+    slopes = [errors**2 / (2 * (root or 1.0)) for errors, root in zip((first, second), roots, strict=True)]
+    rmse = _error_gain("rmse", (roots[0], roots[1]), slopes[0] - slopes[1], day, policy.confidence)
+    return _decided(len(truth), None, (mae, rmse), None, few, policy)
+
+
+def _error_gain(
+    metric: str, errors: tuple[float, float], shares: FloatArray, day: npt.NDArray[np.intp], confidence: float
+) -> Comparison:
+    """Return the gain with Student's interval over days, from what each row adds to it up to a constant."""
+    sums = np.bincount(day, shares - shares.mean())
+    degrees = len(sums) - 1
+    if not (degrees and np.isfinite(sums).all()):
+        return Comparison(metric, float(errors[0]), float(errors[1]), *[float("nan")] * 4)
+    gain = float(errors[0] - errors[1])
+    error = float(np.sqrt((degrees + 1) / degrees * np.sum(sums**2))) / len(shares)
+    half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error
+    p_value = float(2 * stdtr(degrees, -abs(gain) / error)) if error else float(gain == 0)
+    return Comparison(metric, float(errors[0]), float(errors[1]), gain, gain - half, gain + half, p_value)
+
+
+def _decided(
+    rows: int,
+    positives: int | None,
+    comparisons: tuple[Comparison, ...],
+    p_value: float | None,
+    few: list[str],
+    policy: GatePolicy,
+) -> Evaluation:
+    reasons = few + _objections(comparisons, policy)
     outcome = Outcome.KEEP_CHAMPION if reasons else Outcome.PROMOTE
     if not reasons:
         reasons = [_in_words(comparisons, policy)]
-    return Evaluation(len(truth), int((truth == 1).sum()), comparisons, p_value, outcome, tuple(reasons))
+    return Evaluation(rows, positives, comparisons, p_value, outcome, tuple(reasons))
 
 
-def _objections(rows: int, comparisons: tuple[Comparison, ...], policy: GatePolicy) -> list[str]:
+def _too_few(found: int, needed: int, what: str) -> list[str]:
+    return [f"{found} hold-out {what}, {needed} needed"] if found < needed else []
+
+
+def _objections(comparisons: tuple[Comparison, ...], policy: GatePolicy) -> list[str]:
     reasons = []
-    if rows < policy.minimum_rows:
-        reasons.append(f"{rows} hold-out rows, {policy.minimum_rows} needed")
     for item in comparisons:
+        unit = item.champion if item.metric in ERRORS else 1.0
+        margin, largest_loss = policy.margin * unit, policy.largest_loss * unit
         if not np.isfinite(item.gain):
-            reasons.append(f"{item.metric} is not known: it needs 2 rows of each class and scores that are numbers")
+            needed = "rows of 2 days" if item.metric in ERRORS else "2 rows of each class"
+            reasons.append(f"{item.metric} is not known: it needs {needed} and predictions that are numbers")
         elif item.metric == policy.metric:
-            if item.gain < policy.margin:
-                reasons.append(f"{item.metric} gains {item.gain:+.4f}, the margin is {policy.margin:+.4f}")
+            if item.gain < margin:
+                reasons.append(f"{item.metric} gains {item.gain:+.4f}, the margin is {margin:+.4f}")
             if not item.low > 0:
                 interval = f"[{item.low:+.4f}, {item.high:+.4f}]"
                 reasons.append(f"the interval of the gain in {item.metric} {interval} is not above zero")
-        elif item.gain < -policy.largest_loss:
-            reasons.append(f"{item.metric} loses {-item.gain:.4f}, at most {policy.largest_loss:.4f} is allowed")
+        elif item.gain < -largest_loss:
+            reasons.append(f"{item.metric} loses {-item.gain:.4f}, at most {largest_loss:.4f} is allowed")
     return reasons
 
 

@@ -1,4 +1,4 @@
-"""The training set of a challenger: recent labelled predictions, split in time, and its out-of-sample scores.
+"""The training set of a challenger: recent labelled predictions, split in time, and its out-of-sample predictions.
 
 Add a way of choosing training rows here. Keep models and registries out: a trainer arrives as a callable.
 """
@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.errors import MonitoringError, TableError
 
 Trainer = Callable[[pd.DataFrame], Any]
-"""Takes rows with the features and a column `actual`; returns a fitted estimator with `predict_proba`."""
+"""Takes rows with the features and a column `actual`; returns a fitted classifier with `predict_proba`, or a regressor.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ def split_training_set(
     as_of: datetime,
     plan: TrainingPlan,
     older: pd.DataFrame | None = None,
+    task: Task = Task.BINARY,
 ) -> TrainingSet:
     """Return the training set as of a moment from labelled predictions (features, `time`, `actual`).
 
-    `older` rows (the same columns) are put before the window: what the champion's reference already knows.
+    `older` rows (the same columns) are put before the window: what the champion's reference already knows. Rows whose
+    outcome means nothing to the task are left out.
     """
     columns = [*features, time, "actual"]
     if labelled.empty:
@@ -65,24 +69,33 @@ def split_training_set(
         )
     if missing := [name for name in columns if name not in labelled]:
         raise TableError.missing_columns("labelled predictions", missing, [str(name) for name in labelled])
-    rows = labelled.loc[labelled["actual"].isin([0, 1]), columns]
+    rows = _with_outcome(labelled[columns], task)
     boundary = pd.Timestamp(as_of - plan.holdout)
     recent = rows[(rows[time] >= boundary - plan.window) & (rows[time] < boundary)]
     holdout = rows[(rows[time] >= boundary) & (rows[time] < pd.Timestamp(as_of))]
     if older is not None:
         before = recent[time].min() if len(recent) else boundary
-        kept = older.loc[older["actual"].isin([0, 1]) & (older[time] < before), columns]
-        recent = pd.concat([kept, recent])
+        kept = _with_outcome(older[columns], task)
+        recent = pd.concat([kept[kept[time] < before], recent])
     for name, part, needed in (("training", recent, plan.minimum_rows), ("hold-out", holdout, 2)):
-        if len(part) < needed or part["actual"].nunique() < 2:
-            found = f"{len(part)} rows of {part['actual'].nunique()} class(es)"
+        different = part["actual"].nunique()
+        if len(part) < needed or different < 2:
+            of, both = ("outcome(s)", "at least two") if task is Task.REGRESSION else ("class(es)", "both classes")
             raise TooFewRowsError(
-                f"{name} rows as of {as_of:%Y-%m-%d %H:%M}Z: {found}, needed {needed} of both classes. "
-                "Wait for more labels, or widen retraining.training_window."
+                f"{name} rows as of {as_of:%Y-%m-%d %H:%M}Z: {len(part)} rows of {different} {of}, needed {needed} of "
+                f"{both}. Wait for more labels, or widen retraining.training_window."
             )
     recent = recent.sort_values(time, kind="stable").reset_index(drop=True)
     holdout = holdout.sort_values(time, kind="stable").reset_index(drop=True)
     return TrainingSet(recent, holdout, frame_digest([recent, holdout]))
+
+
+def _with_outcome(rows: pd.DataFrame, task: Task) -> pd.DataFrame:
+    usable = rows["actual"].isin([0, 1])
+    if task is Task.REGRESSION:
+        rows = rows.assign(actual=pd.to_numeric(rows["actual"], errors="coerce"))
+        usable = rows["actual"].abs() < np.inf
+    return rows.loc[usable]
 
 
 def frame_digest(frames: Sequence[pd.DataFrame]) -> str:
@@ -110,20 +123,22 @@ def load_trainer(name: str) -> Trainer:
 
 
 def cross_fitted_scores(
-    rows: pd.DataFrame, trainer: Trainer, *, features: Sequence[str], folds: int = 3
+    rows: pd.DataFrame, trainer: Trainer, *, features: Sequence[str], task: Task = Task.BINARY, folds: int = 3
 ) -> NDArray[np.float64]:
-    """Return an out-of-sample score for every row: each contiguous block is scored by a model fitted without it.
+    """Return an out-of-sample score, or predicted value, for every row.
 
-    `rows` are in the order of time. Scores of rows a model was fitted on would make the reference look better than
-    serving ever can.
+    Each contiguous block is scored by a model fitted without it; `rows` are in the order of time. Scores of rows a
+    model was fitted on would make the reference look better than serving ever can.
     """
     scores = np.empty(len(rows))
     for block in np.array_split(np.arange(len(rows)), folds):
         others = rows.iloc[np.setdiff1d(np.arange(len(rows)), block)]
-        if others["actual"].nunique() < 2:
+        if task is Task.BINARY and others["actual"].nunique() < 2:
             raise TooFewRowsError(
                 f"{len(rows)} training rows: without one of {folds} blocks in time one class is left, needed both. "
                 "Wait for more labels, or widen retraining.training_window."
             )
-        scores[block] = trainer(others).predict_proba(rows.iloc[block][list(features)])[:, 1]
+        estimator, left_out = trainer(others), rows.iloc[block][list(features)]
+        regressor = task is Task.REGRESSION
+        scores[block] = estimator.predict(left_out) if regressor else estimator.predict_proba(left_out)[:, 1]
     return scores

@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.errors import RegistryError, TableError
 
 if TYPE_CHECKING:
@@ -21,23 +22,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A loaded binary classifier with the columns its signature names."""
+    """A loaded binary classifier or regressor with the columns its signature names."""
 
     model: str
     version: str
     features: tuple[str, ...]
     estimator: Any  # scikit-learn publishes no types
+    task: Task = Task.BINARY
 
     def score(self, rows: "pd.DataFrame") -> "NDArray[np.float64]":
-        """Return the probability of the positive class, the second one, for each row; other columns are ignored."""
+        """Return the probability of the positive class, the second one, or the value predicted for each row.
+
+        Columns that are no features are ignored.
+        """
         if missing := [name for name in self.features if name not in rows.columns]:
             raise TableError.missing_columns(f"rows for {self.model} v{self.version}", missing, list(rows.columns))
         if rows.empty:
             return np.empty(0)
-        return np.asarray(self.estimator.predict_proba(rows[list(self.features)])[:, 1], dtype=np.float64)
+        known = rows[list(self.features)]
+        if self.task is Task.REGRESSION:
+            return np.asarray(self.estimator.predict(known), dtype=np.float64)
+        return np.asarray(self.estimator.predict_proba(known)[:, 1], dtype=np.float64)
 
 
-def load_scorer(tracking_uri: str, model_name: str, version: str | int, trusted_types: Sequence[str]) -> Scorer:
+def load_scorer(
+    tracking_uri: str,
+    model_name: str,
+    version: str | int,
+    trusted_types: Sequence[str],
+    *,
+    task: Task = Task.BINARY,
+) -> Scorer:
     """Load a version that was saved in the skops format, allowing only skops' own safe types and `trusted_types`.
 
     MLflow's loader takes the list of trusted types from the model's own files, where whoever wrote the model could
@@ -68,12 +83,21 @@ def load_scorer(tracking_uri: str, model_name: str, version: str | int, trusted_
             )
         # The name only: a path written into the model's files could lead out of the folder.
         estimator = _load_trusted(folder / Path(flavor["pickled_model"]).name, trusted_types, name)
-    if len(getattr(estimator, "classes_", ())) != 2 or not hasattr(estimator, "predict_proba"):
-        raise RegistryError(f"{name} is a {type(estimator).__name__}, need a binary classifier with probabilities.")
+    if not _serves(estimator, task):
+        needed = "regressor" if task is Task.REGRESSION else "binary classifier with probabilities"
+        raise RegistryError(f"{name} is a {type(estimator).__name__}, need a {needed}.")
     schema = saved.signature.inputs if saved.signature else None
     if schema is None or not schema.has_input_names():
         raise RegistryError(f"{name} has no signature, so its columns are unknown. Log it with one: infer_signature().")
-    return Scorer(model_name, str(version), tuple(schema.input_names()), estimator)
+    return Scorer(model_name, str(version), tuple(schema.input_names()), estimator, task)
+
+
+def _serves(estimator: Any, task: Task) -> bool:
+    from sklearn.base import is_regressor
+
+    if task is Task.REGRESSION:
+        return bool(is_regressor(estimator))
+    return len(getattr(estimator, "classes_", ())) == 2 and hasattr(estimator, "predict_proba")
 
 
 def _load_trusted(file: Path, trusted_types: Sequence[str], name: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import fields
 from datetime import timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,35 +19,75 @@ from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.capture.windows import window_length, window_name
 from monitoring_pipeline.describe import distances
 from monitoring_pipeline.describe.columns import datetime_parts
+from monitoring_pipeline.evaluate.attributions import COMPARED, WAYS
 from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS
+from monitoring_pipeline.evaluate.exact import TESTS as EXACT_TESTS
+from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
+from monitoring_pipeline.evaluate.predictive_power import NAMES as PREDICTIVE_POWER
 from monitoring_pipeline.evaluate.signals import TRAINING
 from monitoring_pipeline.judge.datasets import DRIFTED_SHARE
+from monitoring_pipeline.judge.limits import LIMITS
 from monitoring_pipeline.judge.thresholds import CONTROL, HIGHER_IS_BETTER, LOWER_IS_BETTER, TEXTBOOK
 from monitoring_pipeline.settings.conditions import FORMS, LAST_PREDICTIONS, parse_duration
 from monitoring_pipeline.settings.defaults import default_triggers
 from monitoring_pipeline.settings.documents import Path, looks_secret, strings
-from monitoring_pipeline.settings.monitor import (
+from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.settings.sections import (
     BaselineShares,
     Drift,
     Features,
     Labels,
-    Monitor,
     Period,
     Retraining,
     SameHours,
     Trailing,
 )
 
+PERFORMANCE = HIGHER_IS_BETTER | LOWER_IS_BETTER
+
+TOGETHER = frozenset(f"multivariate.{name}" for name in MultivariatePolicy().metrics)
+
+ATTRIBUTIONS = frozenset(f"{way}{name}" for way in WAYS.values() for name in ("importance", "change", *COMPARED))
+
+SLICES = frozenset({"performance.worst_slice", "performance.slice_worsened"})
+"""Metrics of the slices a search has found, each a segment of its own."""
+
+DAILY_METRICS = frozenset(
+    {*TOGETHER, *EXACT_TESTS, *ATTRIBUTIONS, *PREDICTIVE_POWER, *SLICES, "performance.slices_found"}
+)
+"""Metrics of the sample of a day; conditions see them at every hour of the next one."""
+
 WITH_LEVELS = frozenset(
-    {*TEXTBOOK, *CONTROL, DRIFTED_SHARE, *(f"performance.{name}" for name in HIGHER_IS_BETTER | LOWER_IS_BETTER)}
+    {*TEXTBOOK, *CONTROL, *LIMITS, *TOGETHER, DRIFTED_SHARE, "performance.slice_worsened"}
+    | {f"performance.{name}" for name in PERFORMANCE}
 )
 """Metrics that are judged, so that a condition can ask for their level."""
+
+ESTIMATED = (
+    *("accuracy", "precision", "recall", "f1", "f1_weighted", "precision_weighted", "roc_auc", "average_precision"),
+    *("log_loss", "brier", "positive_rate", "mae", "mse", "rmse"),
+)
+INFORMATIVE = ("bias", "residual_std", "mean_actual", "mean_prediction", "requests", "item_coverage")
+RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+OPERATIONS = (*("requests", "throughput", "peak_throughput", "latency_p50", "fallback_share", "batch_utilisation"),)
 
 METRICS = frozenset(
     {
         *WITH_LEVELS,
+        *DAILY_METRICS,
         *(f"drift.{name}" for name in distances.METRICS),
+        *(f"estimate.{name}" for name in ESTIMATED),
+        *(f"labels.{name}" for name in ("delay_p50", "delay_p95", "feedback_rate", "repeated_share")),
+        *(f"fairness.{name}{kind}" for name in RATES for kind in ("", "_ratio", "_difference")),
+        "fairness.equalized_odds_difference",
+        "fairness.calibration_gap",
+        *(f"operations.{name}" for name in OPERATIONS),
+        *(f"freshness.{name}" for name in ("fresh_share", "age_p50", "age_p95", "age_ratio")),
+        *(f"quality.{name}_rate" for name in ("bad_type", "infinite", "oversized")),
+        "schema.extra_columns",
+        "skew.distance",
         "concept.rate_gap",
+        *(f"performance.{name}" for name in INFORMATIVE),
         "performance.positive_rate",
         "performance.mean_score",
         "performance.label_coverage",
@@ -157,14 +198,18 @@ def _role_columns(data: Data) -> dict[str, str]:
 
 
 def _watched_columns(data: Data) -> frozenset[str]:
-    """Return the columns signals speak of; "" stands for the whole model."""
+    """Return the columns signals speak of, stages and sources among them; "" stands for the whole model."""
     served = {name for name, role in _role_columns(data).items() if role in ("columns.score", "columns.prediction")}
     features = {
         each
         for path, name in _feature_names(data)
         for each in ([part for part, _ in datetime_parts(name, aged=True)] if path[1] == "datetime" else [name])
     }
-    return frozenset({"", *served, *features})
+    stages = _section(data, "columns", "latency_ms")
+    sources = [name for _, source in _items(_section(data, "freshness"), "sources") if (name := source.get("name"))]
+    groups = [name for _, name in _texts(_section(data, "fairness").get("attributes"))]
+    pairs = [f"{first} & {second}" for first, second in combinations(groups, 2)]
+    return frozenset({"", *served, *features, *stages, *map(str, sources), *groups, *pairs})
 
 
 def features_are_named_once(data: Data) -> Iterator[Finding]:
@@ -198,12 +243,16 @@ def signals_exist(data: Data) -> Iterator[Finding]:
     known = {window for _, name in _texts(windows) if (window := _window(name))}
     columns, drift = _watched_columns(data), _section(data, "drift")
     measured = {f"drift.{name}" for _, name in _texts(drift.get("metrics", list(DEFAULT_METRICS)))}
-    banded = {*WITH_LEVELS, *(f"drift.{name}" for name in _section(drift, "bands"))}
+    business, limits = _section(data, "business"), _section(data, "limits")
+    judged = (name for name, form in business.items() if isinstance(form, dict) and {"above", "below"} & form.keys())
+    banded = {*WITH_LEVELS, *limits, *(f"business.{name}" for name in judged)}
+    banded |= {f"drift.{name}" for name in _section(drift, "bands")}
+    metrics = METRICS | {f"business.{name}" for name in business}
     last, baselines = f"last_{drift.get('last_predictions')}", _baselines(drift)
     for path, signal in _all_signals(data):
         metric, window, role = signal.get("metric"), _window(signal.get("window", "1h")), signal.get("role")
-        if isinstance(metric, str) and metric not in METRICS:
-            yield Finding((*path, "metric"), f"no metric is called {metric!r}.", choices(metric, METRICS))
+        if isinstance(metric, str) and metric not in metrics:
+            yield Finding((*path, "metric"), f"no metric is called {metric!r}.", choices(metric, metrics))
         elif isinstance(metric, str) and metric.startswith("drift.") and metric not in {*measured, DRIFTED_SHARE}:
             yield Finding((*path, "metric"), f"{metric} is not measured.", "Add it to drift.metrics.")
         elif isinstance(metric, str) and metric not in banded and signal.get("level") is not None:
@@ -218,6 +267,10 @@ def signals_exist(data: Data) -> Iterator[Finding]:
         if str(metric).startswith("model.") or metric in CONTROL:
             if window not in ("1h", None):
                 yield Finding((*path, "window"), f"{metric} is known hour by hour, not over {window}.", "Write 1h.")
+        elif metric in DAILY_METRICS:
+            if window not in ("24h", None):
+                message = f"{metric} is measured on the sample of a day, not over {window}."
+                yield Finding((*path, "window"), message, "Write 24h.")
         elif window is not None and known and window not in known:
             fix = f"Use one of {', '.join(sorted(known, key=window_length))}, or add {window} to windows."
             yield Finding((*path, "window"), f"{window} is not among this monitor's windows.", fix)
@@ -241,6 +294,25 @@ def _baselines(drift: Data) -> set[str]:
     return names
 
 
+def limits_are_of_metrics(data: Data) -> Iterator[Finding]:
+    """Limits are given to metrics that are judged by limits."""
+    known = {*LIMITS, "operations.throughput", *(f"business.{name}" for name in _section(data, "business"))}
+    for name in _section(data, "limits"):
+        if name not in known:
+            yield Finding(("limits", name), f"{name!r} is not judged by limits.", choices(name, known))
+
+
+def classes_are_named(data: Data) -> Iterator[Finding]:
+    """A model of several classes says which; a list says what its items are part of."""
+    columns = _section(data, "columns")
+    if data.get("task") == "multiclass_classification" and not (data.get("classes") or columns.get("probabilities")):
+        fix = "Name the column of each class under columns.probabilities, or list the classes under classes."
+        yield Finding(("task",), "has classes without names.", fix)
+    if data.get("task") == "ranking" and not (columns.get("request") and columns.get("item")):
+        fix = "Name the columns that say which list an item was part of, and which item it was."
+        yield Finding(("columns",), "lack request or item, without which there are no lists.", fix)
+
+
 def segments_exist(data: Data) -> Iterator[Finding]:
     """Traffic is cut along features that have categories."""
     features = _section(data, "features")
@@ -258,7 +330,11 @@ def parts_of_traffic_are_measured(data: Data) -> Iterator[Finding]:
     measured = {f"drift.{name}" for _, name in _texts(drift.get("segment_metrics", list(Drift().segment_metrics)))}
     for path, signal in _all_signals(data):
         segment, metric = str(signal.get("segment") or ""), signal.get("metric")
-        if segment and not any(fnmatchcase(name, segment.partition("=")[0]) for name in columns):
+        if metric in SLICES:
+            if not segment:
+                message = f"{metric} is measured of slices, each a segment of its own."
+                yield Finding((*path, "metric"), message, "Add segment: '*', or a pattern such as 'carrier=*'.")
+        elif segment and not any(fnmatchcase(name, segment.partition("=")[0]) for name in columns):
             fix = "Name its column in segments.columns, and write the segment as column=value."
             yield Finding((*path, "segment"), f"{segment!r} matches no segment.", fix)
         elif segment and metric not in measured:
@@ -336,7 +412,8 @@ def drift_alone_pages_nobody(data: Data) -> Iterator[Finding]:
 def _true_by_drift_alone(condition: object) -> bool:
     """Whether a condition can hold while nothing but the inputs is known to have changed."""
     if not isinstance(condition, dict) or not any(tag[1:-1] in condition for tag in FORMS if tag != "<signal>"):
-        return isinstance(condition, dict) and str(condition.get("metric")).startswith("drift.")
+        reports = ("drift.", "multivariate.", "exact.")
+        return isinstance(condition, dict) and str(condition.get("metric")).startswith(reports)
     if "not" in condition:
         return True  # that performance is fine is no breach
     parts = [_true_by_drift_alone(part) for key in ("all", "any", "of") for _, part in _items(condition, key)]
@@ -393,6 +470,8 @@ CHECKS: tuple[Check, ...] = (
     something_is_monitored,
     features_are_named_once,
     windows_are_named_once,
+    classes_are_named,
+    limits_are_of_metrics,
     signals_exist,
     segments_exist,
     parts_of_traffic_are_measured,

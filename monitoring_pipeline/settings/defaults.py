@@ -1,13 +1,14 @@
 """The alert rules and retraining triggers of a monitor whose YAML names none.
 
-Add a default rule here, with the runbook page it links. Keep thresholds out: they belong in `judge.thresholds`.
+Add a default rule here, with the runbook page it links. Keep thresholds out: they belong in `judge`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from glob import escape
 
 from monitoring_pipeline.capture.windows import HOUR, window_length
+from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.judge.conditions import All, Any, Condition, SignalCondition
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.triggers import Trigger
@@ -23,13 +24,28 @@ def default_window(windows: Sequence[str]) -> str:
     return "24h" if "24h" in windows else longer[0] if longer else windows[0]
 
 
-def default_rules(
-    *, window: str, features: Sequence[str], score: str | None, prediction: str | None
-) -> tuple[Rule, ...]:
-    """Return the rules on drift and performance: drift alone warns, a page needs a breach of performance."""
-    drift = _feature_drift(window, features)
+WATCHED: Mapping[Task, tuple[str, ...]] = {
     # Not F1: where few are predicted positive it jumps from day to day, and its baseline with the base rate.
-    watched = ("accuracy",) * (prediction is not None) + ("roc_auc",) * (score is not None)
+    Task.BINARY: ("accuracy", "roc_auc"),
+    Task.MULTICLASS: ("accuracy", "f1"),
+    Task.REGRESSION: ("mae",),
+    Task.RANKING: ("ndcg_at_k", "ctr"),
+}
+"""Performance metrics by which a model has declined or not."""
+
+
+def watched_metrics(task: Task, *, score: str | None, prediction: str | None) -> tuple[str, ...]:
+    """Return the metrics that a model with these columns has."""
+    has = {"accuracy": prediction is not None, "roc_auc": score is not None}
+    return tuple(name for name in WATCHED[task] if task is not Task.BINARY or has[name])
+
+
+def default_rules(
+    *, window: str, features: Sequence[str], score: str | None, prediction: str | None, task: Task = Task.BINARY
+) -> tuple[Rule, ...]:
+    """Return the rules on drift, performance, quality and serving: drift alone warns, a page needs more."""
+    drift = _feature_drift(window, features)
+    watched = watched_metrics(task, score=score, prediction=prediction)
     declined = _performance(watched, window, Level.WARNING)
     dropped = Any((_performance(watched, window, Level.CRITICAL), All((declined, drift))))
     score_drift = () if score is None else (_score_drift(window, score),)
@@ -38,14 +54,58 @@ def default_rules(
         *score_drift,
         Rule("performance_decline", declined, 5, Level.WARNING, timedelta(hours=1), 3, "docs/runbooks/low-accuracy.md"),
         Rule("performance_drop", dropped, 5, Level.CRITICAL, timedelta(hours=1), 3, "docs/runbooks/low-accuracy.md"),
+        *_broken_inputs(),
+        *_serving(window),
     )
 
 
-def default_triggers(*, window: str, features: Sequence[str], prediction: str | None) -> tuple[Trigger, ...]:
-    """Return the four clauses of retraining: performance, drift, age and new labels."""
-    metric = "performance.roc_auc" if prediction is None else "performance.f1"
+def _broken_inputs() -> tuple[Rule, ...]:
+    """Return the rules on inputs that are wrong rather than different: they are known within the hour."""
+    changed = _any("skew.changed_meaning", "skew.missing", "skew.retyped", "schema.missing_columns")
+    missing = _any("quality.null_rate", "quality.required_null_rate")
+    lost = SignalCondition("quality.volume_ratio", "1h", column="", level=Level.CRITICAL)
+    bad = _any("quality.quarantined_rate", "quality.invalid_rate", level=Level.WARNING)
+    hours, page = timedelta(hours=6), "docs/runbooks/feature-drift.md"
     return (
-        Trigger("performance", SignalCondition(metric, window, below_baseline=0.05), 3),
+        Rule("feature_changed_meaning", changed, 1, Level.CRITICAL, hours, 3, page),
+        Rule("data_missing", missing, 1, Level.CRITICAL, hours, 3, page),
+        Rule("traffic_lost", lost, 1, Level.CRITICAL, timedelta(hours=1), 1, "docs/runbooks/stale-data.md"),
+        Rule("bad_rows", bad, 3, Level.WARNING, 2 * hours, 3, page),
+    )
+
+
+def _serving(window: str) -> tuple[Rule, ...]:
+    """Return the rules on how requests are served and on whether labels still come."""
+    errors, hour = SignalCondition("operations.error_rate", "1h", column="", level=Level.CRITICAL), timedelta(hours=1)
+    slow = _any("operations.latency_p95", "operations.latency_p99", level=Level.WARNING)
+    stale = _any("freshness.critical_share")
+    silent = SignalCondition("labels.feedback_ratio", window, column="", level=Level.CRITICAL)
+    return (
+        Rule("serving_errors", errors, 2, Level.CRITICAL, hour, 3, "docs/runbooks/error-rate.md"),
+        Rule("serving_slow", slow, 3, Level.WARNING, timedelta(minutes=15), 3, "docs/runbooks/high-latency.md"),
+        Rule("features_stale", stale, 2, Level.WARNING, hour, 3, "docs/runbooks/stale-data.md"),
+        Rule("labels_stopped", silent, 3, Level.WARNING, 12 * hour, 3, "docs/runbooks/low-accuracy.md"),
+    )
+
+
+def _any(*metrics: str, level: Level = Level.CRITICAL) -> Condition:
+    return Any(tuple(SignalCondition(metric, "1h", level=level) for metric in metrics))
+
+
+def default_triggers(
+    *, window: str, features: Sequence[str], prediction: str | None, task: Task = Task.BINARY
+) -> tuple[Trigger, ...]:
+    """Return the four clauses of retraining: performance, drift, age and new labels."""
+    metric = f"performance.{WATCHED[task][0]}"
+    if task is Task.BINARY:
+        metric = "performance.roc_auc" if prediction is None else "performance.f1"
+    worse = (
+        SignalCondition(metric, window, level=Level.WARNING)  # what is below a baseline is good news of an error
+        if task is Task.REGRESSION
+        else SignalCondition(metric, window, below_baseline=0.05)
+    )
+    return (
+        Trigger("performance", worse, 3),
         Trigger("drift", _feature_drift(window, features, above=0.2), 5),
         Trigger("age", SignalCondition("model.age_days", "1h", column="", above=30)),
         Trigger("new_labels", SignalCondition("model.new_labelled_rows", "1h", column="", above=10_000)),

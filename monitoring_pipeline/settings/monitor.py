@@ -5,277 +5,86 @@ belongs in `load`), and places and secrets of a deployment too (they belong in `
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from difflib import get_close_matches
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field
 
-from monitoring_pipeline.capture.labels import LabelColumns
 from monitoring_pipeline.capture.predictions import LogColumns
-from monitoring_pipeline.capture.windows import hour_of, window_length
-from monitoring_pipeline.describe import distances
+from monitoring_pipeline.capture.windows import window_length
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
+from monitoring_pipeline.describe.formulas import names_of
+from monitoring_pipeline.describe.groups import Grouping
 from monitoring_pipeline.describe.outcome_plan import OutcomePlan
 from monitoring_pipeline.describe.outcomes import Task
+from monitoring_pipeline.describe.quarantine import IntakePlan
 from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan, specs_of
-from monitoring_pipeline.describe.spans import Baseline, FixedPeriod, SameHoursOfWeek, TrailingWeeks
+from monitoring_pipeline.evaluate.business import BusinessPolicy
 from monitoring_pipeline.evaluate.concept import ConceptPolicy
-from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS, DriftPolicy
+from monitoring_pipeline.evaluate.drift import DriftPolicy
+from monitoring_pipeline.evaluate.estimates import EstimatePolicy
+from monitoring_pipeline.evaluate.fairness import FairnessPolicy
+from monitoring_pipeline.evaluate.labels import LabelPolicy
 from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
 from monitoring_pipeline.evaluate.performance import PerformancePolicy
+from monitoring_pipeline.judge.limits import LIMITS
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.triggers import TriggerPolicy
 from monitoring_pipeline.notify.routing import Routing, routing_of
 from monitoring_pipeline.retrain.gate import GatePolicy
-from monitoring_pipeline.settings.conditions import Duration, Name, RuleForm, Section, TriggerForm, WindowName, matching
+from monitoring_pipeline.settings.attributions import Attributions
+from monitoring_pipeline.settings.business import BusinessFormula, business_limits, business_policy
+from monitoring_pipeline.settings.conditions import Name, RuleForm, Section, WindowName, matching
 from monitoring_pipeline.settings.defaults import default_rules, default_triggers, default_window
-
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-PerformanceMetric = Literal[
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "roc_auc",
-    "average_precision",
-    "log_loss",
-    "brier",
-    "expected_calibration_error",
-]
-
+from monitoring_pipeline.settings.evidently import Evidently
+from monitoring_pipeline.settings.freshness import Freshness
+from monitoring_pipeline.settings.operations import Operations
+from monitoring_pipeline.settings.quality import Quality
+from monitoring_pipeline.settings.sections import (
+    Band,
+    Concept,
+    Drift,
+    Fairness,
+    Features,
+    Labels,
+    LimitForm,
+    Multivariate,
+    Notifications,
+    Performance,
+    Ranking,
+    Retraining,
+    SameHours,
+    Sampling,
+    Segments,
+    Share,
+    whole_hour,
+)
+from monitoring_pipeline.settings.skew import Skew
+from monitoring_pipeline.settings.slices import Slices
 
 _MODEL = matching(r"\w+", "Use letters, digits and _; a registry name with others goes into registered_model.")
 _OWNER = matching(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+", "An owner is an e-mail address or team:<name>.")
-_TRAINER = matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "A trainer is <module>:<function>, such as my_project.model:fit.")
-_VARIABLE = matching(r"[A-Z][A-Z0-9_]*", "Name an environment variable in capitals; the secret itself stays there.")
-
-
-def _whole_hour(moment: datetime) -> datetime:
-    if hour_of(moment) != moment:
-        raise ValueError("Monitoring starts on a whole hour, such as 2026-04-01T00:00Z.")
-    return hour_of(moment)
-
-
-class Labels(Section):
-    """The label log, and how late labels may be: they are not waited for longer than `max_delay`."""
-
-    prediction_id: str = "prediction_id"
-    actual: str = "actual"
-    labelled_at: str = "labelled_at"
-    max_delay: Duration = timedelta(days=7)
-
-    def columns(self) -> LabelColumns:
-        return LabelColumns(self.prediction_id, self.actual, self.labelled_at)
-
-
-class Features(Section):
-    """The model's inputs by kind."""
-
-    numeric: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    boolean: tuple[str, ...] = ()
-    datetime: tuple[str, ...] = ()
-
-    def kinds(self) -> dict[str, ColumnKind]:
-        """Return the kind of every feature, in the order of the file."""
-        return {name: kind for kind in ColumnKind for name in getattr(self, kind.value)}
-
-
-class Sampling(Section):
-    """How many rows of an hour are kept for exact tests and reports."""
-
-    rows_per_hour: Count = 1000
-
-
-class Band(Section):
-    """Absolute limits of a metric; with only one, the other level is not used."""
-
-    warning: float
-    critical: float | None = None
-
-
-class Trailing(Section):
-    """The weeks before the window."""
-
-    kind: Literal["trailing"]
-    weeks: Count = 4
-
-    def baseline(self) -> Baseline:
-        return TrailingWeeks(self.weeks)
-
-
-class SameHours(Section):
-    """The same hours of the weeks before, so that a nightly trough is not called drift."""
-
-    kind: Literal["same_hours"]
-    weeks: Count = 4
-
-    def baseline(self) -> Baseline:
-        return SameHoursOfWeek(self.weeks)
-
-
-class Period(Section):
-    """A period in which all was well."""
-
-    kind: Literal["period"]
-    start: Annotated[AwareDatetime, AfterValidator(_whole_hour)]
-    end: Annotated[AwareDatetime, AfterValidator(_whole_hour)]
-
-    @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> "Period":
-        if self.start >= self.end:
-            raise ValueError("A period ends after it starts: swap the two.")
-        return self
-
-    def baseline(self) -> Baseline:
-        return FixedPeriod(self.start, self.end)
-
-
-def _known_metric(name: str) -> str:
-    if name not in distances.METRICS:
-        near = get_close_matches(name, distances.METRICS, n=1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{guess}Known here: {', '.join(distances.METRICS)}.")
-    return name
-
-
-DriftMetric = Annotated[str, AfterValidator(_known_metric)]
-
-
-class Drift(Section):
-    """Distances from the reference, and from other baselines.
-
-    `false_alarms_per_month` is the alarm budget: how many reports of a metric and window may name a drift that is
-    none. Thresholds follow from it and, if `calibrated`, from how restless the reference itself is; where it is null,
-    `alpha` is how often a single report may. `bands` replace the textbook's, and are the floor under what is
-    calibrated. `last_predictions` adds a window of the last so many predictions, for uneven traffic.
-    """
-
-    bins: int = Field(default=10, ge=2, le=100)
-    min_rows: Count = 1000
-    score_bins: int = Field(default=20, ge=2, le=100)
-    metrics: tuple[DriftMetric, ...] = Field(default=DEFAULT_METRICS, min_length=1)
-    segment_metrics: tuple[DriftMetric, ...] = ("psi",)
-    baselines: tuple[Annotated[Trailing | SameHours | Period, Field(discriminator="kind")], ...] = ()
-    last_predictions: Count | None = None
-    false_alarms_per_month: Annotated[float, Field(gt=0)] | None = 2.0
-    correction: Literal["benjamini_hochberg", "benjamini_yekutieli"] = "benjamini_hochberg"
-    alpha: Share = 0.01
-    calibrated: bool = True
-    bands: Mapping[DriftMetric, Band] = Field(default_factory=dict)
-
-
-class Segments(Section):
-    """Columns whose most frequent values are watched on their own; rarer ones are watched together."""
-
-    columns: tuple[str, ...] = ()
-    most: Count = 20
-
-
-class Concept(Section):
-    """Control charts of the hourly prediction errors.
-
-    `average_run_length` is how many labelled hours a chart runs between two false alarms; `slack` is half the shift it
-    finds fastest and `weight` that of the newest hour in its EWMA, in standard deviations of what is new in an hour.
-    """
-
-    history: Duration = timedelta(days=30)
-    average_run_length: Annotated[float, Field(ge=10)] = 8760.0
-    slack: Annotated[float, Field(gt=0)] = 0.5
-    weight: Share = 0.1
-    min_hours: Count = 24
-
-
-class Multivariate(Section):
-    """Drift of all features together, on samples of a day: how many rows it needs and looks at."""
-
-    min_rows: Count = 200
-    max_rows: Count = 1000
-    permutations: Annotated[int, Field(ge=19)] = 100
-    calibration_blocks: Annotated[int, Field(ge=2)] = 12
-
-
-class BaselineShares(Section):
-    """How far below its own baseline a model warns and is critical, as shares of the baseline."""
-
-    warning: Share = 0.05
-    critical: Share = 0.15
-
-
-class Performance(Section):
-    """Metrics on labelled rows: how many they need, and against what they are judged.
-
-    `segment_metrics` are measured per segment too. `costs` says what a prediction costs, by actual and predicted class:
-    `{"0": {"1": 5}}` is what a false positive costs.
-    """
-
-    min_rows: Count = 100
-    min_coverage: float = Field(default=0.6, ge=0, le=1)
-    baseline: BaselineShares = BaselineShares()
-    floors: Mapping[PerformanceMetric, Band] = Field(default_factory=dict)
-    segment_metrics: tuple[PerformanceMetric, ...] = ("accuracy", "roc_auc")
-    costs: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
-    significant_only: bool = True
-
-
-class Retraining(Section):
-    """When to retrain, with what, and what a challenger must show. Without a trainer decisions are only recorded.
-
-    `mix_reference` is the share of the champion's reference rows that is put before the training window.
-    `trusted_types` names the types, beyond skops' own safe ones, that a saved model of this trainer may contain.
-    """
-
-    mode: Literal["any", "all", "at_least"] = "at_least"
-    at_least: Count = 2
-    triggers: tuple[TriggerForm, ...] | None = Field(default=None, min_length=1)
-    minimum_labelled_rows: Count = 5000
-    cooldown: Duration = timedelta(days=7)
-    daily_cap: Count = 1
-    trainer: Annotated[str, _TRAINER] | None = None
-    training_window: Duration = timedelta(days=60)
-    holdout: Duration = timedelta(days=3)
-    metric: Literal["roc_auc", "log_loss"] = "roc_auc"
-    margin: float = Field(default=0.005, ge=0)
-    mix_reference: float = Field(default=0.0, ge=0, le=1)
-    trusted_types: tuple[str, ...] = ()
-
-
-class Slack(Section):
-    """A Slack channel; the token itself stays in the environment variable named here."""
-
-    channel: Annotated[str, matching(r"[#@]?[\w.-]+", "Write a channel, such as '#ml-monitoring' (in quotes).")]
-    token_env: Annotated[str, _VARIABLE] = "SLACK_BOT_TOKEN"  # noqa: S105 - the name of a variable
-    base_url: str = "https://slack.com/api/"
-
-
-ChannelName = Literal["console", "slack"]
-
-
-class Notifications(Section):
-    """Which channels hear of which severity; a severity without a route has the default one of notify."""
-
-    routes: Mapping[Literal["info", "warning", "critical"], tuple[ChannelName, ...]] = Field(default_factory=dict)
-    slack: Slack | None = None
 
 
 class Monitor(Section):
     """Everything one YAML file says about one monitored model.
 
     Monitoring covers [start, end); without `end` it goes on. `threshold` is the score from which the class is positive.
+    `classes` are those of a model of several, where its probabilities do not name them. `limits` replace the published
+    ones of metrics that are judged by themselves.
     """
 
     model: Annotated[str, _MODEL]
-    start: Annotated[AwareDatetime, AfterValidator(_whole_hour)]
+    start: Annotated[AwareDatetime, AfterValidator(whole_hour)]
     features: Features
     description: str = ""
     owners: tuple[Annotated[str, _OWNER], ...] = ()
     task: Task = Task.BINARY
     registered_model: str | None = None
-    end: Annotated[AwareDatetime, AfterValidator(_whole_hour)] | None = None
+    end: Annotated[AwareDatetime, AfterValidator(whole_hour)] | None = None
     threshold: Share = 0.5
+    classes: tuple[str, ...] = ()
     columns: LogColumns = LogColumns()
     labels: Labels = Labels()
     aliases: tuple[Name, ...] = Field(default=("champion", "challenger", "shadow"), min_length=1)
@@ -286,6 +95,17 @@ class Monitor(Section):
     concept: Concept = Concept()
     multivariate: Multivariate = Multivariate()
     performance: Performance = Performance()
+    ranking: Ranking = Ranking()
+    fairness: Fairness = Fairness()
+    operations: Operations = Operations()
+    freshness: Freshness = Freshness()
+    quality: Quality = Quality()
+    business: Mapping[Name, BusinessFormula] = Field(default_factory=dict)
+    skew: Skew = Skew()
+    slices: Slices = Slices()
+    attributions: Attributions = Attributions()
+    evidently: Evidently = Evidently()
+    limits: Mapping[str, LimitForm] = Field(default_factory=dict)
     rules: tuple[RuleForm, ...] | None = None
     retraining: Retraining = Retraining()
     notifications: Notifications = Notifications()
@@ -302,12 +122,30 @@ class Monitor(Section):
             for name, kind in self.features.kinds().items()
             for spec in specs_of(name, ColumnRole.FEATURE, kind, groups=self.drift.bins, aged=True)
         ]
-        served = []
-        if self.columns.score is not None:
-            served.append(ColumnSpec(self.columns.score, ColumnRole.SCORE, ColumnKind.NUMERIC, self.drift.score_bins))
+        scores = [self.columns.score] if self.columns.score is not None else []
+        scores += [name for name in self.columns.probabilities.values() if name not in scores]
+        bins = self.drift.score_bins
+        served = [ColumnSpec(name, ColumnRole.SCORE, ColumnKind.NUMERIC, bins) for name in scores]
         if self.columns.prediction is not None:
-            served.append(ColumnSpec(self.columns.prediction, ColumnRole.PREDICTION, ColumnKind.CATEGORICAL))
+            kind = ColumnKind.NUMERIC if self.task is Task.REGRESSION else ColumnKind.CATEGORICAL
+            groups = bins if self.task is Task.REGRESSION else 10
+            served.append(ColumnSpec(self.columns.prediction, ColumnRole.PREDICTION, kind, groups))
         return [*features, *served]
+
+    @property
+    def lengths(self) -> tuple[timedelta, ...]:
+        """The windows."""
+        return tuple(window_length(name) for name in self.windows)
+
+    def watched_columns(self) -> tuple[str, ...]:
+        """Return the columns of the log that something is said of, each once."""
+        sources = (source.column for source in self.freshness.sources if source.column is not None)
+        described = (spec.read_from for spec in self.column_specs())
+        bounds = (
+            name for name in (self.columns.lower, self.columns.upper, self.columns.request, self.columns.item) if name
+        )
+        named = (name for formula in self.business.values() for name in names_of(formula.formula))
+        return tuple(dict.fromkeys([*described, *bounds, *self.fairness.attributes, *sources, *named]))
 
     def feature_columns(self) -> tuple[str, ...]:
         """Return the features as they are described: a date and time by its parts."""
@@ -316,18 +154,30 @@ class Monitor(Section):
     def reference_plan(self) -> ReferencePlan:
         """Return what is learnt from reference rows beyond their distribution."""
         return ReferencePlan(
-            windows=[window_length(name) for name in self.windows],
+            windows=self.lengths,
             recurring=any(isinstance(form, SameHours) for form in self.drift.baselines),
             segments=self.segments.columns,
             most=self.segments.most,
             outcomes=self.outcome_plan(),
+            sources=self.freshness.policy(self.lengths).sources,
+            intake=self.intake_plan(),
+            formulas=self.business_policy().formulas,
         )
+
+    def business_policy(self) -> BusinessPolicy:
+        """Return the formulas of the business."""
+        return business_policy(self.business, self.lengths, min_coverage=self.performance.min_coverage)
+
+    def intake_plan(self) -> IntakePlan:
+        """Return what the columns of the log should hold."""
+        shares = self.task in (Task.BINARY, Task.MULTICLASS)
+        return self.quality.intake_plan(self.columns, self.features.kinds(), shares=shares)
 
     def drift_policy(self) -> DriftPolicy:
         """Return what is measured of drift."""
         asked = self.drift
         return DriftPolicy(
-            windows=tuple(window_length(name) for name in self.windows),
+            windows=self.lengths,
             min_rows=asked.min_rows,
             metrics=asked.metrics,
             segment_metrics=asked.segment_metrics,
@@ -337,13 +187,35 @@ class Monitor(Section):
 
     def outcome_plan(self) -> OutcomePlan:
         """Return how outcomes are counted."""
-        return OutcomePlan(self.task, self.columns)
+        return OutcomePlan(
+            self.task,
+            self.columns,
+            self.classes or tuple(self.columns.probabilities),
+            self.performance.quantile,
+            self.ranking.top,
+            self.ranking.catalogue,
+            Grouping(self.fairness.attributes, self.fairness.intersections, self.fairness.most),
+        )
+
+    def labels_policy(self) -> LabelPolicy:
+        """Return what is measured of labels alone."""
+        return LabelPolicy(self.lengths, self.labels.maturity, min_rows=self.labels.min_rows)
+
+    def estimate_policy(self) -> EstimatePolicy:
+        """Return how performance is estimated before labels are known."""
+        asked = self.performance
+        return EstimatePolicy(self.lengths, self.outcome_plan(), asked.min_rows, asked.min_coverage)
+
+    def fairness_policy(self) -> FairnessPolicy:
+        """Return which groups are compared."""
+        plan, rows = self.outcome_plan(), self.fairness.min_rows
+        return FairnessPolicy(self.lengths, plan.grouping, plan, rows, self.performance.min_coverage)
 
     def performance_policy(self) -> PerformancePolicy:
         """Return what is measured of labelled rows."""
         asked = self.performance
         return PerformancePolicy(
-            windows=tuple(window_length(name) for name in self.windows),
+            windows=self.lengths,
             min_rows=asked.min_rows,
             min_coverage=asked.min_coverage,
             plan=self.outcome_plan(),
@@ -355,7 +227,7 @@ class Monitor(Section):
     def concept_policy(self) -> ConceptPolicy:
         """Return how the control charts are set."""
         return ConceptPolicy(
-            windows=tuple(window_length(name) for name in self.windows),
+            windows=self.lengths,
             history=self.concept.history,
             average_run_length=self.concept.average_run_length,
             slack=self.concept.slack,
@@ -396,13 +268,19 @@ class Monitor(Section):
             features=features,
             score=self.columns.score,
             prediction=self.columns.prediction,
+            task=self.task,
         )
 
     def trigger_policy(self) -> TriggerPolicy:
         """Return the retraining policy, with the default triggers where the file names none."""
         asked, features = self.retraining, self.feature_columns()
         triggers = (
-            default_triggers(window=default_window(self.windows), features=features, prediction=self.columns.prediction)
+            default_triggers(
+                window=default_window(self.windows),
+                features=features,
+                prediction=self.columns.prediction,
+                task=self.task,
+            )
             if asked.triggers is None
             else tuple(form.trigger(features) for form in asked.triggers)
         )
@@ -431,6 +309,12 @@ class Monitor(Section):
                 for name, band in self.performance.floors.items()
             },
             significant_only=self.performance.significant_only,
+            limits={
+                **LIMITS,
+                **self.operations.limits(),
+                **business_limits(self.business),
+                **{name: form.limits() for name, form in self.limits.items()},
+            },
         )
 
 

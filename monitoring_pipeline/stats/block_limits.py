@@ -3,6 +3,9 @@
 Add a function here when it learns what is ordinary from distances between blocks of one reference. Keep null
 distributions for independent rows out, they belong in null_distributions.py. Neighbouring rows are alike in real
 columns, so only blocks of the same length know how far one such block strays without any change.
+
+Squared distances are chance plus a level that moves (`..._from_level`): exact where shifts are small, without a limit
+where they are not. Of distances that stop growing, few blocks say more by their roots (`..._from_moments`).
 """
 
 import numpy as np
@@ -149,13 +152,83 @@ def block_p_value_from_moments(
     return np.asarray(stdtr(np.minimum(own if degrees is None else degrees, MOST_DEGREES), -t))
 
 
+def block_limit_from_level(
+    noise: ArrayLike, level: ArrayLike, *, independent: ArrayLike, probability: ArrayLike = 0.95
+) -> NDArray[np.float64]:
+    """Upper limit for the squared distance of one new block whose rows move with a level.
+
+    Parameters
+    ----------
+    noise : shape (...), the mean squared distance that chance adds in directions the level does not move in.
+    level : broadcastable, the mean squared distance the old blocks had beyond that.
+    independent : broadcastable, how many blocks would fit side by side; at least 2, not necessarily whole.
+    probability : broadcastable, 0 to 1, that one new block stays below the limit when nothing changed.
+
+    Returns
+    -------
+    Shape (...), 0 to inf, in the unit of `noise`. NaN with fewer than 2 independent blocks.
+
+    Notes
+    -----
+    noise + level * t ** 2, t the two-sided quantile of Student's distribution. While shifts are small, PSI and JS (as
+    they are) and all other distances (squared) grow with the square of a shift. A level that is normal from block to
+    block in one direction makes that one chi-square variable whose scale is known with independent - 1 degrees of
+    freedom, so that the ratio is Student's t squared. More directions spread less: the limit is then too wide, never
+    too low.
+
+    References
+    ----------
+    Student (1908), The probable error of a mean.
+
+    Examples
+    --------
+    Two blocks leave one degree, of which half lies within -1 and 1:
+
+    >>> round(float(block_limit_from_level(2.0, 10.0, independent=2, probability=0.5)), 12)
+    12.0
+    """
+    t = stdtrit(_enough(independent) - 1, (1 + np.asarray(probability, dtype=np.float64)) / 2)
+    return np.asarray(np.asarray(noise, dtype=np.float64) + np.asarray(level, dtype=np.float64) * np.square(t))
+
+
+def block_p_value_from_level(
+    value: ArrayLike, noise: ArrayLike, level: ArrayLike, *, independent: ArrayLike
+) -> NDArray[np.float64]:
+    """Probability that one new block whose rows move with a level is at least this far away when nothing changed.
+
+    Parameters
+    ----------
+    value : shape (...), the squared distance of the new block.
+    noise, level, independent : as in `block_limit_from_level`.
+
+    Returns
+    -------
+    Shape (...), 0 to 1; small means a change. NaN where the limit is, or where the value is NaN. The limit at
+    probability P has the p-value 1 - P; up to `noise` it is 1.
+
+    Examples
+    --------
+    >>> limit = block_limit_from_level(2.0, 10.0, independent=5, probability=0.9)
+    >>> round(float(block_p_value_from_level(limit, 2.0, 10.0, independent=5)), 12)
+    0.1
+    """
+    beyond = np.asarray(value, dtype=np.float64) - np.asarray(noise, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(beyond <= 0, 0.0, np.sqrt(beyond / np.asarray(level, dtype=np.float64)))
+    return np.asarray(2 * stdtr(_enough(independent) - 1, -t))
+
+
+def _enough(independent: ArrayLike) -> NDArray[np.float64]:
+    blocks = np.asarray(independent, dtype=np.float64)
+    return np.where(blocks >= 2, blocks, np.nan)
+
+
 def _student_quantile(degrees: ArrayLike, probability: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(stdtrit(np.minimum(degrees, MOST_DEGREES), probability))
 
 
 def _student(variance: ArrayLike, independent: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Degrees of freedom, and the standard deviation of a new block's twentieth root about the mean of the old ones."""
-    enough = np.asarray(independent, dtype=np.float64)
-    enough = np.where(enough >= 2, enough, np.nan)
+    enough = _enough(independent)
     scaled = np.asarray(variance, dtype=np.float64) * enough / (enough - 1)
     return enough - 1, np.sqrt(scaled * (1 + 1 / enough))

@@ -3,6 +3,7 @@
 Add another summary of distinct values here. Keep what a column's values are called out: it belongs in describe.
 """
 
+from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,6 +82,14 @@ class DistinctCount:
     def high(self) -> float:
         """Upper end of the 95 % interval of `estimate`."""
         return float(self._read().get_upper_bound(DEVIATIONS))
+
+    def to_json(self) -> str:
+        """Return the sketch as text."""
+        return b64encode(self.sketch).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> "DistinctCount":
+        return cls(b64decode(text))
 
     def _read(self) -> datasketches.compact_theta_sketch:
         return datasketches.compact_theta_sketch.deserialize(self.sketch)

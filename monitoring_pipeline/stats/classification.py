@@ -231,3 +231,41 @@ def expected_calibration_error(
     """
     gaps = np.abs(np.asarray(positive_counts, np.float64) - np.asarray(score_sums, np.float64))
     return _ratio(gaps.sum(axis=-1), np.asarray(counts, np.float64).sum(axis=-1))
+
+
+def calibration_error_interval(counts: ArrayLike, positive_counts: ArrayLike, score_sums: ArrayLike) -> Interval:
+    """Return a 95 % interval of the expected calibration error that a calibrated model reaches from zero.
+
+    Parameters
+    ----------
+    counts, positive_counts, score_sums : shapes (..., bins): rows, positives and sum of the scores per score bin.
+
+    Returns
+    -------
+    Interval
+        low, high: shapes (...). NaN without rows.
+
+    Notes
+    -----
+    Noise alone makes a gap of sqrt(2 / pi) standard deviations in every bin. The low end takes off what a calibrated
+    model shows on so many rows, and 1.96 standard deviations of that; the high end adds those of the gaps. The low end
+    is conservative where gaps are large: there noise cancels.
+
+    Examples
+    --------
+    Half of four rows came true, as their scores say; 1.96 times sqrt(4 * 0.5 * 0.5) rows is the most chance adds:
+
+    >>> low, high = calibration_error_interval([4], [2], [2.0])
+    >>> float(low), float(high)
+    (0.0, 0.49)
+    """
+    rows = np.asarray(counts, np.float64)
+    total = rows.sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(rows > 0, np.asarray(score_sums, np.float64) / rows, 0.0)
+        variance = rows * np.clip(mean * (1 - mean), 0.0, None)
+        error = expected_calibration_error(counts, positive_counts, score_sums)
+        noise = np.sqrt(2 / np.pi) * np.sqrt(variance).sum(axis=-1) / total
+        spread = np.sqrt((1 - 2 / np.pi) * variance.sum(axis=-1)) / total
+        high = error + 1.96 * np.sqrt(variance.sum(axis=-1)) / total
+        return np.maximum(error - noise - 1.96 * spread, 0.0), np.minimum(high, 1.0)

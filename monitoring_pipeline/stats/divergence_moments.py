@@ -73,8 +73,6 @@ def null_moments(
     with np.errstate(divide="ignore", invalid="ignore"):
         n, m = np.where(n > 0, n, np.nan), np.where(m > 0, m, np.nan)
         share = counts / (n + m)
-        smoothing = pseudocount * (counts > 0).sum(axis=-1, keepdims=True)
-    share, n, m, smoothing = np.broadcast_arrays(share, n, m, smoothing)
     mean, variance = 1 - share, 2 * (1 - share) ** 2
     parts = np.zeros((4, *share.shape))
     parts[1] = np.sqrt(2) * (1 - share)
@@ -82,7 +80,9 @@ def null_moments(
     if thin.any():
         # The last bin is taken twice: numpy adds up a lone column in another order than one of several, and a bin must
         # give the same bits in whatever company.
-        columns = [np.append(each[thin], each[thin][-1]) for each in (share, n, m, smoothing)]
+        smoothing = pseudocount * (counts > 0).sum(axis=-1, keepdims=True)
+        together = np.broadcast_arrays(share, n, m, smoothing)
+        columns = [np.append(each[thin], each[thin][-1]) for each in together]
         pieces = [
             _bin_moments(TERMS[divergence], pseudocount, *(each[start : start + PIECE] for each in columns))
             for start in range(0, len(columns[0]), PIECE)
@@ -95,6 +95,8 @@ def null_moments(
         odds = np.where(used & (share < 1), np.sqrt(share / (1 - share)), 0.0)
     total = np.where(used, variance, 0.0).sum(axis=-1)
     for degree, part in enumerate(parts, start=1):
+        if not part.any():  # thick bins have degree 2 alone
+            continue
         weighted = odds**degree * part
         total += (-1) ** degree * (weighted.sum(axis=-1) ** 2 - (weighted**2).sum(axis=-1))
     sides = np.isfinite(n[..., 0] + m[..., 0])

@@ -64,9 +64,8 @@ def smoothed_pair(
     >>> reference.tolist(), current.tolist()
     ([0.875, 0.125, 0.0], [0.375, 0.625, 0.0])
     """
-    reference, current = np.broadcast_arrays(
-        np.asarray(reference_counts, dtype=np.float64), np.asarray(current_counts, dtype=np.float64)
-    )
+    reference = np.asarray(reference_counts, dtype=np.float64)
+    current = np.asarray(current_counts, dtype=np.float64)
     added = pseudocount * ((reference + current) != 0)
     has_rows = (reference.sum(axis=-1, keepdims=True) != 0) & (current.sum(axis=-1, keepdims=True) != 0)
     added = np.where(has_rows, added, np.nan)
@@ -122,19 +121,54 @@ def quantile_edges(values: ArrayLike, bins: int) -> NDArray[np.float64]:
     >>> quantile_edges([7.0, 7.0], 10).round(9).tolist()
     [7.0, 7.0]
     """
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.size == 0 or not np.isfinite(sample).all():
+    ordered = np.asarray(values, dtype=np.float64)
+    if not (ordered[1:] >= ordered[:-1]).all():  # a quick look, since sorted values are not sorted again any quicker
+        ordered = np.sort(ordered)
+    if ordered.size == 0 or not np.isfinite(ordered[[0, -1]]).all():
         raise ValueError(
-            f"quantile edges: {sample.size} values, {int((~np.isfinite(sample)).sum())} of them not finite; "
+            f"quantile edges: {ordered.size} values, {int((~np.isfinite(ordered)).sum())} of them not finite; "
             "at least one value and only finite ones are needed. Drop the others first."
         )
-    distinct = np.unique(sample)
-    top = np.nextafter(distinct[-1:], np.inf)
-    if distinct.size <= bins:
-        return np.concatenate([distinct, top])
-    quantiles = np.quantile(sample, np.linspace(0.0, 1.0, bins + 1))
+    top = np.nextafter(ordered[-1:], np.inf)
+    steps = np.flatnonzero(ordered[1:] != ordered[:-1])
+    if len(steps) < bins:
+        return np.concatenate([ordered[:1], ordered[steps + 1], top])
+    quantiles = sorted_quantiles(ordered, np.linspace(0.0, 1.0, bins + 1))
     repeated = quantiles[1:][quantiles[1:] == quantiles[:-1]]
     return np.unique(np.concatenate([quantiles[:-1], np.nextafter(repeated, np.inf), top]))
+
+
+def sorted_quantiles(ordered: ArrayLike, shares: ArrayLike) -> NDArray[np.float64]:
+    """Quantiles of values that are in ascending order already, in the unit of the values.
+
+    Parameters
+    ----------
+    ordered : shape (rows,), finite, ascending, at least one.
+    shares : shape (quantiles,), the share of the values below each quantile, 0 to 1.
+
+    Returns
+    -------
+    Shape (quantiles,), to the last bit what `numpy.quantile` gives, without looking for the order again.
+
+    Notes
+    -----
+    Linear interpolation between the two values next to (rows - 1) * share.
+
+    References
+    ----------
+    Hyndman, Fan (1996), Sample quantiles in statistical packages, definition 7.
+
+    Examples
+    --------
+    >>> sorted_quantiles([1.0, 2.0, 4.0], [0.0, 0.25, 0.5, 1.0]).tolist()
+    [1.0, 1.5, 2.0, 4.0]
+    """
+    values = np.asarray(ordered, dtype=np.float64)
+    place = np.asarray(shares, dtype=np.float64) * (len(values) - 1)
+    below = np.floor(place).astype(np.int64)
+    low, high, passed = values[below], values[np.minimum(below + 1, len(values) - 1)], place - below
+    # From the nearer side: the other way round rounds differently, and could leave the two.
+    return np.where(passed < 0.5, low + (high - low) * passed, high - (high - low) * (1 - passed))
 
 
 def group_equal_mass(counts: ArrayLike, groups: int) -> NDArray[np.int64]:
@@ -189,8 +223,11 @@ def sum_groups(counts: ArrayLike, groups: ArrayLike, size: int) -> NDArray[Any]:
     """
     fine, group = np.asarray(counts), np.asarray(groups)
     order = np.argsort(group, kind="stable")
-    present, starts = np.unique(group[order], return_index=True)
+    ordered = group[order]
+    first = np.ones(len(ordered), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
     # reduceat keeps narrow integer types, which could overflow: widen to what a plain sum would use.
     coarse = np.zeros((*fine.shape[:-1], size), dtype=np.result_type(fine.dtype, np.int64))
-    coarse[..., present] = np.add.reduceat(fine[..., order], starts, axis=-1, dtype=coarse.dtype)
+    coarse[..., ordered[starts]] = np.add.reduceat(fine[..., order], starts, axis=-1, dtype=coarse.dtype)
     return coarse

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import rel_entr
+from scipy.special import gammaincc, rel_entr
 
 from monitoring_pipeline.stats.histograms import smoothed_pair
 from monitoring_pipeline.stats.null_distributions import chi_square_tail
@@ -163,18 +163,22 @@ def chi_square_two_sample(
     Notes
     -----
     sum((r * sqrt(m / n) - c * sqrt(n / m)) ** 2 / (r + c)): Pearson's test of a 2 x bins table, no continuity
-    correction. It wants 5 expected rows in nearly every cell; merge rarer categories first.
+    correction. The p-value is that of a gamma distribution with the mean and variance the statistic has when the rows
+    of each bin fall to the two sides by chance. With many rows that is chi-square with `degrees`, and scipy's p-value;
+    with rare categories it is wider. 50 rows against 20,000 in 102 bins with shares 1, 1/2, 1/3 ... reject 5.7 % at 5 %
+    and 1.4 % at 1 %; chi-square rejects 14 % and 7.6 %.
 
     References
     ----------
     Pearson (1911), On the probability that two independent distributions of frequency are really samples from the
-    same population.
+    same population; Dawson (1954), A simplified expression for the variance of the chi-square function on a contingency
+    table.
 
     Examples
     --------
     >>> statistic, degrees, p_value = chi_square_two_sample([20, 10, 0], [10, 20, 0])
     >>> round(float(statistic), 9), int(degrees), round(float(p_value), 4)
-    (6.666666667, 1, 0.0098)
+    (6.666666667, 1, 0.0101)
     """
     reference, current = np.asarray(reference_counts, np.float64), np.asarray(current_counts, np.float64)
     both = reference + current
@@ -185,7 +189,22 @@ def chi_square_two_sample(
     # An empty side has ratio 0, inf or NaN, and must not end as a perfect match.
     statistic = np.where(np.isfinite(ratio[..., 0]) & (ratio[..., 0] > 0), statistic, np.nan)
     degrees = np.asarray((both != 0).sum(axis=-1, dtype=np.int64) - 1)
-    return statistic, degrees, chi_square_tail(statistic, degrees)
+    return statistic, degrees, _pearson_tail(statistic, reference.sum(axis=-1), current.sum(axis=-1), both)
+
+
+def _pearson_tail(
+    statistic: NDArray[np.float64], n: NDArray[np.float64], m: NDArray[np.float64], both: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Upper tail of Pearson's statistic given how many rows both sides have in each bin, by Dawson's moments."""
+    rows, bins = n + m, (both != 0).sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = rows * np.where(both == 0, 0.0, 1 / both).sum(axis=-1)
+        sides, shares = (rows**2 / (n * m) - 4) / (rows - 2), (spread - bins**2) / (rows - 2)
+        mean = rows * (bins - 1) / (rows - 1)
+        apart = ((rows - 2) / (rows - 1) - sides) * ((bins - 1) * (rows - bins) / (rows - 1) - shares)
+        variance = 2 * rows / (rows - 3) * apart + rows**2 / (rows - 1) * sides * shares
+        tail = gammaincc(mean**2 / variance, np.maximum(statistic, 0.0) * mean / variance)
+    return np.where((bins > 1) & (variance > 0) & np.isfinite(statistic), tail, chi_square_tail(statistic, bins - 1))
 
 
 def g_test_two_sample(

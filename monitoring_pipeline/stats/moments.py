@@ -58,7 +58,7 @@ def mean_shift_p_value(
     reference_rows: ArrayLike,
     current_rows: ArrayLike,
 ) -> NDArray[np.float64]:
-    """Probability that two samples with one mean have means at least this far apart, in either direction.
+    """Probability that two samples of one distribution have means at least this far apart, in either direction.
 
     Parameters
     ----------
@@ -73,13 +73,24 @@ def mean_shift_p_value(
 
     Notes
     -----
-    Welch's t: (difference) / sqrt(s^2 / n + t^2 / m) with Satterthwaite's degrees of freedom; the spreads may differ.
-    For independent rows. Skewed values want some 100 rows on the smaller side before the mean is near normal.
+    Student's t: difference / sqrt(variance of both * (1 / n + 1 / m)) with n + m - 2 degrees of freedom. For
+    independent rows of which nothing changed: a larger spread speaks against that as well. Letting the spreads differ
+    (Welch) leaves the spread to the smaller side, which with skewed values is small whenever its mean is. Rejections in
+    percent at .05 / .01 with 20,000 reference rows, 8,000 simulations:
+
+    ===================  ===========  ===========  ==========
+    values               50 rows      100 rows     1,000 rows
+    ===================  ===========  ===========  ==========
+    normal               4.9 / 0.9    5.1 / 1.1    4.9 / 0.9
+    exponential          4.6 / 1.1    4.8 / 0.9    5.2 / 1.0
+    log-normal, 1        4.2 / 1.6    4.8 / 1.5    5.2 / 1.1
+    t, 2.5 degrees       5.2 / 2.0    4.2 / 1.5    5.2 / 1.4
+    log-normal, Welch    9.7 / 4.6    8.1 / 3.5    5.4 / 1.4
+    ===================  ===========  ===========  ==========
 
     References
     ----------
-    Welch (1947), The generalization of Student's problem when several different population variances are involved;
-    Satterthwaite (1946), An approximate distribution of estimates of variance components.
+    Student (1908), The probable error of a mean; Fisher (1925), Applications of "Student's" distribution.
 
     Examples
     --------
@@ -91,11 +102,10 @@ def mean_shift_p_value(
     """
     n, m = np.asarray(reference_rows, dtype=np.float64), np.asarray(current_rows, dtype=np.float64)
     n, m = np.where(n >= 2, n, np.nan), np.where(m >= 2, m, np.nan)
-    first, second = np.asarray(reference_std) ** 2 / n, np.asarray(current_std) ** 2 / m
+    squares = (n - 1) * np.square(reference_std) + (m - 1) * np.square(current_std)
     change = np.asarray(current_mean, dtype=np.float64) - np.asarray(reference_mean, dtype=np.float64)
-    t = np.abs(_ratio(change, np.sqrt(first + second), both_zero=0.0))
-    degrees = _ratio((first + second) ** 2, first**2 / (n - 1) + second**2 / (m - 1), both_zero=1.0)
-    return np.asarray(2 * stdtr(degrees, -t))
+    t = np.abs(_ratio(change, np.sqrt(squares / (n + m - 2) * (1 / n + 1 / m)), both_zero=0.0))
+    return np.asarray(2 * stdtr(n + m - 2, -t))
 
 
 def _ratio(top: NDArray[np.float64], bottom: ArrayLike, *, both_zero: float) -> NDArray[np.float64]:

@@ -96,10 +96,6 @@ class DecisionStore(Database):
         """Return the episodes that are requested or running."""
         return [episode for episode in self.episodes(model) if episode.finished_at is None]
 
-    def last_episode(self, model: str) -> Episode | None:
-        """Return the episode of the newest hour that asked for one."""
-        return next(reversed(self.episodes(model)), None)
-
     def start_episode(self, episode_id: str, run_id: str) -> bool:
         """Give the episode to a run; False when another run has it, or it is over. The same run may ask again."""
         free = sa.or_(retrain_episodes.c.run_id.is_(None), retrain_episodes.c.run_id == run_id)

@@ -7,14 +7,13 @@ Add what a day's page is made from here. Keep its content out: it belongs in pub
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 
-from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
-from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.publish.evidently_report import EvidentlyReport, EvidentlyTest, render_evidently
+from monitoring_pipeline.describe.columns import ColumnKind
+from monitoring_pipeline.publish.evidently_report import EvidentlyPolicy, EvidentlyTest, render_evidently
 from monitoring_pipeline.stores.files import publish
 from monitoring_pipeline.stores.parquet import model_folder
 
@@ -29,10 +28,6 @@ class EvidentlyDay:
     left_out: Mapping[str, str]
     failure: str
 
-    @property
-    def failed_tests(self) -> tuple[EvidentlyTest, ...]:
-        return tuple(test for test in self.tests if not test.passed)
-
 
 class EvidentlyReports:
     """The pages by model and day."""
@@ -40,30 +35,38 @@ class EvidentlyReports:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def write(self, model: str, day: date, report: EvidentlyReport) -> EvidentlyDay:
-        """Store a day's page in place of an earlier one; a report that failed leaves none, not that of another run."""
-        path = model_folder(self._root, "evidently", model) / f"{day.isoformat()}.html"
-        failure = report.failure
+    def make(
+        self,
+        model: str,
+        day: date,
+        reference: pa.Table,
+        rows: pa.Table,
+        *,
+        columns: Mapping[str, ColumnKind],
+        policy: EvidentlyPolicy,
+        seed: int = 0,
+    ) -> EvidentlyDay:
+        """Make the page of a day from its sampled rows and reference rows, and drop what has been kept long enough.
+
+        It replaces the page of an earlier run of that day; where it fails there is none.
+        """
+        report = render_evidently(reference, rows, columns=columns, policy=policy, seed=seed)
+        folder = model_folder(self._root, "evidently", model)
+        path, failure = folder / f"{day:%Y-%m-%d}.html", report.failure
         try:
             if failure:
                 path.unlink(missing_ok=True)
             else:
                 publish(path, report.page)
+            prune(folder, before=day - policy.keep)
         except OSError as error:
-            failure = failure or f"{path}: not written ({error})"
-        return EvidentlyDay(
-            None if failure else path, 0 if failure else len(report.page), report.tests, report.left_out, failure
-        )
-
-    def prune(self, model: str, *, before: date) -> list[Path]:
-        """Remove the pages of days before `before`; returns those removed."""
-        removed = []
-        for path in sorted(model_folder(self._root, "evidently", model).glob("????-??-??.html")):
-            if path.stem < before.isoformat():
-                path.unlink(missing_ok=True)
-                removed.append(path)
-        return removed
+            failure = failure or f"{path} cannot be written: {error}"
+        size = 0 if failure else len(report.page)
+        return EvidentlyDay(None if failure else path, size, report.tests, report.left_out, failure)
 
 
-def compared_columns(reference: Reference, columns_of_rows: Mapping[str, str | None]) -> dict[str, ColumnKind]:
-    raise NotImplementedError
+def prune(folder: Path, *, before: date) -> None:
+    """Remove the pages of a folder that are of days before `before`."""
+    for path in folder.glob("????-??-??.html"):
+        if path.stem < f"{before:%Y-%m-%d}":
+            path.unlink(missing_ok=True)

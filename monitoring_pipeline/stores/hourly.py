@@ -24,11 +24,10 @@ from monitoring_pipeline.describe.outcome_plan import outcome_from_json
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
 from monitoring_pipeline.evaluate.signals import Absence, Signal
-from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType, SeriesKey
+from monitoring_pipeline.judge.drift_types import DriftDiagnosis, SeriesKey
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.stats.cardinality import DistinctCount
-from monitoring_pipeline.stats.change_points import DriftPattern
 from monitoring_pipeline.stores.files import parquet_bytes, publish, read_parquet
 from monitoring_pipeline.stores.parquet import hour_name, model_folder, parse_hour
 
@@ -258,10 +257,6 @@ class HourlyStore:
         rows = [asdict(diagnosis) for diagnosis in diagnoses]
         self.write("diagnoses", model, hour, pa.Table.from_pylist(rows, schema=DIAGNOSIS_SCHEMA))
 
-    def read_diagnoses(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[DriftDiagnosis]]:
-        tables = self.read("diagnoses", model, start, end)
-        return {hour: [_diagnosis_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
-
     def write_rules(self, model: str, hour: datetime, outcomes: Iterable[RuleOutcome]) -> None:
         rows = [_rule_row(outcome) for outcome in outcomes]
         self.write("rules", model, hour, pa.Table.from_pylist(rows, schema=RULE_SCHEMA))
@@ -356,11 +351,6 @@ def verdict_of(row: dict[str, Any]) -> Verdict:
     """Return the verdict a row of `verdicts_table` holds."""
     found = (row[name] for name in ("threshold", "threshold_origin", "verdict_reason", "q_value"))
     return Verdict(signal_of(row), Level(row["level"]), *found)
-
-
-def _diagnosis_of(row: dict[str, Any]) -> DriftDiagnosis:
-    kinds = {"type": DriftType(row["type"]), "pattern": DriftPattern(row["pattern"])}
-    return DriftDiagnosis(**(row | kinds | {"evidence": tuple(row["evidence"])}))
 
 
 def _rule_row(outcome: RuleOutcome) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The prediction log and the label log as hive-partitioned Parquet files: the store that needs no server.
 
     predictions/model=<name>/hour=2013-04-18T05Z/<content digest>.parquet
+    predictions/model=<name>/unplaced/<content digest>.parquet
     labels/model=<name>/known=2013-04-18T09Z/<content digest>.parquet
     labels/model=<name>/arrivals/00000000000000000042.json
 
@@ -42,23 +43,40 @@ def parse_hour(name: str) -> datetime:
 
 
 class ParquetPredictionLog:
-    """Prediction log in Parquet files, one folder per hour (`capture.predictions.PredictionLog`)."""
+    """Prediction log in Parquet files, one folder per hour (`capture.predictions.PredictionLog`).
+
+    Rows whose time is missing or cannot be read are kept as they came: with the latest hour of the batch they came in,
+    where they are counted, or in a folder of their own where the batch names no hour at all.
+    """
 
     def __init__(self, root: Path, columns: LogColumns) -> None:
         self._root = root
         self._columns = columns
 
     def append(self, model: str, rows: pa.Table) -> int:
-        stored = 0
-        for hour, part in _by_hour(rows, self._columns.predicted_at).items():
-            content = parquet_bytes(part)
-            publish(self._folder(model, hour) / f"{digest(content)}.parquet", content)
-            stored += part.num_rows
-        return stored
+        time = self._columns.predicted_at
+        require_columns(rows, [time], table="rows to store")
+        moments = as_utc(rows[time], name=time, table="rows to store", each_alone=True)
+        placed, lost = rows.set_column(rows.column_names.index(time), time, moments), rows.filter(moments.is_null())
+        parts = list(rows_by_hour(placed.filter(moments.is_valid()), time=time).items())
+        folders = [self._folder(model, hour) for hour, _ in parts]
+        tables = [part for _, part in parts]
+        if lost.num_rows:
+            folders.append(folders[-1] if folders else model_folder(self._root, "predictions", model) / "unplaced")
+            tables.append(lost)
+        for folder, table in zip(folders, tables, strict=True):
+            content = parquet_bytes(table)
+            publish(folder / f"{digest(content)}.parquet", content)
+        return int(rows.num_rows)
 
     def read(self, window: Window) -> pa.Table:
         files = [file for hour in window.hours() for file in self._folder(window.model, hour.start).glob("*.parquet")]
         rows = read_together(files)
+        return pa.table({}) if rows is None else rows
+
+    def unplaced(self, model: str) -> pa.Table:
+        """Return the rows of batches in which no row has a time."""
+        rows = read_together([*(model_folder(self._root, "predictions", model) / "unplaced").glob("*.parquet")])
         return pa.table({}) if rows is None else rows
 
     def hours(self, model: str, *, since: datetime) -> Sequence[datetime]:
@@ -126,6 +144,6 @@ class ParquetLabelLog:
 def _by_hour(rows: pa.Table, time: str) -> dict[datetime, pa.Table]:
     """Split rows by hour; those without a time belong to none and are left out."""
     require_columns(rows, [time], table="rows to store")
-    moments = as_utc(rows[time], name=time, table="rows to store")
+    moments = as_utc(rows[time], name=time, table="rows to store", each_alone=True)
     rows = rows.set_column(rows.column_names.index(time), time, moments)
     return rows_by_hour(rows.filter(rows[time].is_valid()), time=time)

@@ -15,6 +15,7 @@ from monitoring_pipeline.describe.blocks import Calibration, calibration_from_js
 from monitoring_pipeline.describe.reference_json import reference_from_json, reference_to_json
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, RegistryError
+from monitoring_pipeline.evaluate.attributions import Importances, Measured
 from monitoring_pipeline.retrain.registry import ModelRegistry
 from monitoring_pipeline.stores.files import publish
 from monitoring_pipeline.stores.parquet import model_folder
@@ -59,13 +60,29 @@ class ReferenceStore:
 
         `of` names what is learnt and how: with other settings it is another calibration.
         """
-        name = sha256(f"{reference.digest} {of}".encode()).hexdigest()[:16]
-        path = model_folder(self._root, "calibrations", reference.model) / f"{name}.json"
+        path = self._learnt("calibrations", reference, of)
         if path.exists():
             return calibration_from_json(_document(path))
         learnt = compute()
         publish(path, json.dumps(calibration_to_json(learnt)).encode())
         return learnt
+
+    def importances(self, reference: Reference, of: str, measure: Callable[[], Measured]) -> Measured:
+        """Return how much features matter on a reference's rows, measuring it the first time; a failure is not kept.
+
+        `of` names what is measured and how, as in `calibration`.
+        """
+        path = self._learnt("importances", reference, of)
+        if path.exists():
+            return {way: Importances.from_json(found) for way, found in _document(path).items()}
+        measured = measure()
+        if not isinstance(measured, str):
+            publish(path, json.dumps({way: found.to_json() for way, found in measured.items()}).encode())
+        return measured
+
+    def _learnt(self, kind: str, reference: Reference, of: str) -> Path:
+        name = sha256(f"{reference.digest} {of}".encode()).hexdigest()[:16]
+        return model_folder(self._root, kind, reference.model) / f"{name}.json"
 
     def _copy(self, reference: Reference) -> None:
         content = json.dumps(reference_to_json(reference)).encode()

@@ -38,7 +38,8 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
     reference, retraining = jobs.reference_job(monitor), jobs.retraining_job(monitor)
     alerting = alerting_job(monitor)
     daily_parts = daily_assets(monitor)
-    daily = [jobs.daily_job(monitor)] if daily_parts else []
+    names = tuple(part.key.path[-1] for part in daily_parts)
+    daily = [jobs.daily_job(monitor, names)] if names else []
     return dg.Definitions(
         assets=[*hourly_assets(monitor), *daily_parts, *model_assets(monitor)],
         jobs=[hourly, *daily, late_labels, reference, retraining, alerting],
@@ -55,7 +56,7 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
                     name=f"{monitor.model}__every_day",
                     hour_of_day=0,
                     minute_of_hour=jobs.DAILY_MINUTES_PAST,
-                    description="Tests the sampled rows of each day when its last hour has been processed.",
+                    description="Looks at the sampled rows of each day when its last hour has been processed.",
                 )
                 for job in daily
             ),

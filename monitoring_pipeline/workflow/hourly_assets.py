@@ -129,9 +129,39 @@ def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
         return report_performance(context, monitoring, monitor)
 
     @dg.asset(
+        name="quality_report",
+        description="Missing, unusable, unseen and shifted values, types, volume, and features that mean something "
+        "else than in training.",
+        deps=[key("serving_profile"), key("serving_sample"), key("reference_distributions")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "features_mean_what_they_meant",
+                asset=key("quality_report"),
+                description="No feature is missing, changed its type or its unit in the last hour of the run.",
+            )
+        ],
+        kinds={"parquet"},
+        group_name=group,
+        **shared,
+    )
+    def quality_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return report_quality(context, monitoring, monitor)
+
+    @dg.asset(
+        name="operations_report",
+        description="Latency by stage, errors, throughput and fallbacks, and how fresh the sources of features were.",
+        deps=[key("serving_profile")],
+        kinds={"parquet"},
+        group_name=group,
+        **shared,
+    )
+    def operations_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return report_operations(context, monitoring, monitor)
+
+    @dg.asset(
         name="verdicts",
         description="What the signals mean: a level and threshold for each, and the state of every alert rule.",
-        deps=[key("drift_report"), key("performance_report")],
+        deps=[key(name) for name in ("drift_report", "performance_report", "quality_report", "operations_report")],
         check_specs=[
             dg.AssetCheckSpec(
                 "no_rule_fires",
@@ -151,7 +181,7 @@ def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
     def verdicts(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
         return judge_hours(context, monitoring, monitor)
 
-    return [serving, outcomes, drift_report, performance_report, verdicts]
+    return [serving, outcomes, drift_report, performance_report, quality_report, operations_report, verdicts]
 
 
 def describe_serving(
@@ -234,7 +264,10 @@ def report_performance(
         values = {
             f"{signal.metric.removeprefix('performance.')}_{longest}": rounded(signal.value)
             for signal in signals
-            if signal.window == longest and signal.metric.startswith("performance.") and signal.value is not None
+            if signal.window == longest
+            and signal.metric.startswith("performance.")
+            and signal.value is not None
+            and not signal.segment
         }
         add(context, context.asset_key, hour, values | {"signals": len(signals)})
     coverage = _coverage(measured[max(measured)], longest)
@@ -251,6 +284,57 @@ def report_performance(
             )
         ],
     )
+
+
+def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
+    """Measure the quality of each hour's rows and columns."""
+    measured = monitoring.stages(monitor).measure_quality(hours_of(context))
+    for hour, signals in measured.items():
+        changed = [signal.reason for signal in signals if _changed(signal)]
+        facts: dict[str, Any] = {"signals": len(signals), "changed_features": len(changed)}
+        add(context, context.asset_key, hour, facts | _hourly_values(signals, ("quality.", "schema.")))
+    last = measured[max(measured)]
+    changed = list(dict.fromkeys(signal.reason for signal in last if _changed(signal)))
+    known = [signal for signal in last if signal.metric.startswith("skew.") and signal.value is not None]
+    said = "; ".join(changed[:5]) or (f"{len(known)} comparisons with training" if known else "nothing to compare yet")
+    return dg.MaterializeResult(
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="features_mean_what_they_meant",
+                passed=bool(known) and not changed,
+                severity=dg.AssetCheckSeverity.ERROR if changed else dg.AssetCheckSeverity.WARN,
+                description=said,
+                metadata={"hour": partition_key(max(measured)), "known": len(known)},
+            )
+        ],
+    )
+
+
+def _changed(signal: Signal) -> bool:
+    return signal.metric in ("skew.changed_meaning", "skew.missing", "skew.retyped") and bool(signal.value)
+
+
+def _hourly_values(signals: Sequence[Signal], reports: tuple[str, ...]) -> dict[str, float]:
+    """Return what is known of the hour as a whole, of no column or part of it."""
+    return {
+        signal.metric.replace(".", "_"): rounded(signal.value)
+        for signal in signals
+        if signal.metric.startswith(reports)
+        and signal.value is not None
+        and not (signal.column or signal.segment)
+        and signal.window == "1h"
+    }
+
+
+def report_operations(
+    context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
+) -> dg.MaterializeResult:
+    """Measure how each hour's requests were served."""
+    measured = monitoring.stages(monitor).measure_operations(hours_of(context))
+    for hour, signals in measured.items():
+        facts = _hourly_values(signals, ("operations.", "freshness."))
+        add(context, context.asset_key, hour, facts | {"signals": len(signals)})
+    return dg.MaterializeResult()
 
 
 def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:

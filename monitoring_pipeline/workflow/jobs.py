@@ -10,7 +10,6 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from monitoring_pipeline.settings.monitor import Monitor
 
 HOURLY = ("serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts")
-DAILY = ("sample_report",)
 LATE_LABELS = ("outcomes", "performance_report", "verdicts")
 RETRAINING = ("training_set", "challenger", "challenger_evaluation", "promotion")
 
@@ -38,9 +37,9 @@ def hourly_job(monitor: Monitor) -> AssetJob:
     return asset_job(monitor, "hourly", HOURLY, "Describe, evaluate and judge one hour, or every hour of a range.")
 
 
-def daily_job(monitor: Monitor) -> AssetJob:
+def daily_job(monitor: Monitor, assets: tuple[str, ...]) -> AssetJob:
     """Return the job of what needs rows rather than profiles."""
-    return asset_job(monitor, "daily", DAILY, "Test the sampled rows of one day, or every day of a range.")
+    return asset_job(monitor, "daily", assets, "Look at the sampled rows of one day, or every day of a range.")
 
 
 def late_labels_job(monitor: Monitor) -> AssetJob:

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from monitoring_pipeline.capture.windows import HOUR, hour_of
+from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, RegistryError
-from monitoring_pipeline.retrain.gate import Evaluation, Outcome, evaluate_challenger
+from monitoring_pipeline.retrain.gate import Evaluation, Outcome, evaluate_challenger, evaluate_regressor
 from monitoring_pipeline.retrain.promotion import CHALLENGER, CHAMPION, promote
 from monitoring_pipeline.retrain.training import (
     TrainingPlan,
@@ -193,7 +194,13 @@ def collect_training_set(
     older = _reference_rows(monitoring, monitor, share=asked.mix_reference) if asked.mix_reference else None
     features = list(monitor.features.kinds())
     chosen = split_training_set(
-        rows, features=features, time=monitor.columns.predicted_at, as_of=hour_of(now), plan=plan, older=older
+        rows,
+        features=features,
+        time=monitor.columns.predicted_at,
+        as_of=hour_of(now),
+        plan=plan,
+        older=older,
+        task=monitor.task,
     )
     folder = episode_folder(context, monitoring, monitor)
     chosen.training.to_parquet(folder / "training.parquet", index=False)
@@ -202,7 +209,7 @@ def collect_training_set(
         "episode": episode or "by hand",
         "training_rows": len(chosen.training),
         "holdout_rows": len(chosen.holdout),
-        "positive_rate": float(chosen.training["actual"].mean()),
+        "mean_outcome": float(chosen.training["actual"].mean()),
         "digest": chosen.digest,
         "as_of": now.isoformat(),
     }
@@ -226,10 +233,15 @@ def train_challenger(
     trainer = load_trainer(monitor.retraining.trainer)
     features = list(monitor.features.kinds())
     estimator = trainer(training)
-    scores = cross_fitted_scores(training, trainer, features=features)
+    scores = cross_fitted_scores(training, trainer, features=features, task=monitor.task)
     time = monitor.columns.predicted_at
-    score, prediction = monitor.columns.score or "score", monitor.columns.prediction or "prediction"
-    scored = training.assign(**{score: scores, prediction: (scores >= monitor.threshold).astype(np.int64)})
+    prediction = monitor.columns.prediction or "prediction"
+    if monitor.task is Task.REGRESSION:
+        score, served = None, {prediction: scores}
+    else:
+        score = monitor.columns.score or "score"
+        served = {score: scores, prediction: (scores >= monitor.threshold).astype(np.int64)}
+    scored = training.assign(**served)
     version = register_challenger(
         monitoring.deployment.tracking_uri,
         model_name=monitor.registry_name,
@@ -279,12 +291,20 @@ def compare_with_champion(
     features = holdout[list(monitor.features.kinds())]
     scores = [
         load_scorer(
-            monitoring.deployment.tracking_uri, monitor.registry_name, version, monitor.retraining.trusted_types
+            monitoring.deployment.tracking_uri,
+            monitor.registry_name,
+            version,
+            monitor.retraining.trusted_types,
+            task=monitor.task,
         ).score(features)
         for version in (champion, challenger)
     ]
-    truth = holdout["actual"].to_numpy(dtype=np.float64)
-    evaluation = evaluate_challenger(truth, scores[0], scores[1], monitor.gate_policy())
+    truth, policy = holdout["actual"].to_numpy(dtype=np.float64), monitor.gate_policy()
+    if monitor.task is Task.REGRESSION:
+        days = holdout[monitor.columns.predicted_at].dt.floor("D")
+        evaluation = evaluate_regressor(truth, scores[0], scores[1], days, policy)
+    else:
+        evaluation = evaluate_challenger(truth, scores[0], scores[1], policy)
     document = evaluation.to_json() | {"champion": champion, "challenger": challenger}
     (folder / "evaluation.json").write_text(json.dumps(document))
     return dg.MaterializeResult(

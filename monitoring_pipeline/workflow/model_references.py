@@ -3,6 +3,7 @@
 Add what a version's tags or logged columns say about its reference here. Keep describing out: it belongs in describe.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,11 +12,14 @@ import pyarrow as pa
 
 from monitoring_pipeline.describe.reference_building import build_reference
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.errors import ReferenceError
+from monitoring_pipeline.errors import ReferenceError, RegistryError
 from monitoring_pipeline.retrain.registry import ModelRegistry, ModelVersion
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.mlflow_reference import REFERENCE_COLUMNS, REFERENCE_ROWS
+from monitoring_pipeline.stores.mlflow_signature import signature_types
 from monitoring_pipeline.workflow.resources import Monitoring
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,18 @@ def build_version_reference(monitoring: Monitoring, monitor: Monitor, version: M
         label=roles.label,
         plan=monitor.reference_plan(),
         importances=roles.importances,
+        signature=_signature(monitoring, version),
         trained_until=_moment(version.tags.get("trained_until")),
     )
+
+
+def _signature(monitoring: Monitoring, version: ModelVersion) -> dict[str, str]:
+    """Return the types the model asks for; a version without a readable signature is watched all the same."""
+    try:
+        return signature_types(monitoring.deployment.tracking_uri, version.name, version.version)
+    except RegistryError as error:
+        _log.warning("%s v%s: no signature: %s", version.name, version.version, error)
+        return {}
 
 
 def _moment(text: str | None) -> datetime | None:

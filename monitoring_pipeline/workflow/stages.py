@@ -8,6 +8,7 @@ belong to the stages themselves.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 
@@ -15,14 +16,16 @@ from monitoring_pipeline.capture.labels import join_labels, prepare_labels, time
 from monitoring_pipeline.capture.predictions import prepare_predictions
 from monitoring_pipeline.capture.sampling import sample_rows
 from monitoring_pipeline.capture.windows import HOUR, Window, hour_of, window_length
-from monitoring_pipeline.describe.hours import hours_by_version, outcome_hours, profile_hours
+from monitoring_pipeline.describe.business import BusinessProfile
+from monitoring_pipeline.describe.freshness import FreshnessProfile, Reading
+from monitoring_pipeline.describe.hours import hours_by_version, outcome_hours, profile_hours, records_by_hour
+from monitoring_pipeline.describe.intake import IntakeProfile, intake_of_hour
+from monitoring_pipeline.describe.label_arrivals import LabelArrivals
+from monitoring_pipeline.describe.operations import OperationsProfile
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
-from monitoring_pipeline.describe.profiles import Profile, rows_by_hour
+from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.evaluate.concept import concept_by_version
-from monitoring_pipeline.evaluate.drift import drift_by_version
 from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
-from monitoring_pipeline.evaluate.performance import performance_by_version
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import metrics_of
 from monitoring_pipeline.judge.drift_types import ERROR_SERIES, DriftDiagnosis, SeriesKey, diagnose_drift
@@ -30,16 +33,33 @@ from monitoring_pipeline.judge.judgement import judge_signals
 from monitoring_pipeline.judge.rules import RuleOutcome, evaluate_rules, lookback_hours
 from monitoring_pipeline.judge.served import served_verdicts
 from monitoring_pipeline.judge.verdicts import Verdict
+from monitoring_pipeline.settings.checks import DAILY_METRICS
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
 from monitoring_pipeline.stores.reference_store import ReferenceStore
+from monitoring_pipeline.workflow.reports import (
+    Labelled,
+    Requests,
+    Served,
+    drift_report,
+    operations_report,
+    performance_reach,
+    performance_report,
+    quality_report,
+)
 
 DIAGNOSED_SPAN = timedelta(days=14)
 """How far back the manner of a drift is looked for: a step of last month is the present by now."""
 
 SERIES = frozenset({"drift.psi", "drift.ks", "drift.js", "drift.wasserstein_normalised", *ERROR_SERIES})
 """Metrics whose course over time is looked at."""
+
+REPORTS = ("drift", "performance", "quality", "service")
+"""Kinds of signals that are judged together."""
+
+DAILY_REPORTS = ("sample_verdicts", "attribution_verdicts", "slice_verdicts")
+"""Kinds of verdicts on a whole day, kept with its last hour."""
 
 SERVING_LOOKBACK = timedelta(days=2)
 """How far back to look for the version that serves: further than a night or a Sunday without traffic."""
@@ -63,21 +83,47 @@ class Stages:
     def windows(self) -> tuple[timedelta, ...]:
         return tuple(window_length(name) for name in self.monitor.windows)
 
-    def describe(self, hours: Sequence[datetime]) -> dict[datetime, list[Profile]]:
-        """Sample and describe the predictions of each hour."""
+    def describe(
+        self, hours: Sequence[datetime], *, readings: Mapping[datetime, Mapping[str, Reading]] | None = None
+    ) -> dict[datetime, list[Profile]]:
+        """Sample and describe the predictions of each hour, and how they were served.
+
+        `readings` say how old the tables and feature views were that features come from, in the hours they were looked
+        at; an hour that is described again keeps what was read then.
+        """
         described: dict[datetime, list[Profile]] = {}
-        for day in days(hours):
-            rows = self._rows(day)
-            parts = rows_by_hour(rows, time=self.monitor.columns.predicted_at) if rows.num_rows else {}
-            for hour in day:
-                # An empty hour has no columns: which ones it would have had depends on the hours read with it.
-                sample = self._sample(parts[hour]) if hour in parts else pa.table({})
-                self.hourly.write("samples", self.model, hour, sample)
-            references = self._references(self._versions(rows))
-            for hour, profiles in profile_hours(rows, references, day, self.monitor.columns).items():
-                self.hourly.write_profiles(self.model, hour, profiles)
-                described[hour] = profiles
+        references: dict[str, Reference] = {}
+        plan, columns = self.monitor.intake_plan(), self.monitor.columns
+        # Hour by hour as logged: beside another hour a column may come in another type.
+        for hour in sorted(hours):
+            logged = self.predictions.read(Window(self.model, hour, hour + HOUR))
+            intake, bad = intake_of_hour(logged, plan)
+            self.hourly.write_records("intake", self.model, hour, intake)
+            self.hourly.write("quarantine", self.model, hour, bad)
+            rows = self._prepared(logged)
+            # An empty hour has no columns.
+            self.hourly.write("samples", self.model, hour, self._sample(rows) if rows.num_rows else pa.table({}))
+            self._describe_serving(rows, hour, (readings or {}).get(hour))
+            references |= self._references(self._versions(rows) - references.keys())
+            described[hour] = profile_hours(rows, references, [hour], columns)[hour]
+            self.hourly.write_profiles(self.model, hour, described[hour])
         return described
+
+    def _describe_serving(self, rows: pa.Table, hour: datetime, readings: Mapping[str, Reading] | None) -> None:
+        columns, sources = self.monitor.columns, self.monitor.freshness.policy(self.windows).sources
+        operations = records_by_hour(rows, [hour], columns, lambda part: OperationsProfile.of(part, columns))
+        self.hourly.write_records("operations", self.model, hour, operations[hour])
+        if not sources:
+            return
+        describe = partial(FreshnessProfile.of, sources=sources, predicted_at=columns.predicted_at, readings=readings)
+        fresh = records_by_hour(rows, [hour], columns, describe)[hour]
+        before = self._freshness([hour]).get(hour, {}) if readings is None else {}
+        kept = {name: profile.with_readings_of(before[name]) for name, profile in fresh.items() if name in before}
+        self.hourly.write_records("freshness", self.model, hour, fresh | kept)
+
+    def _freshness(self, hours: Sequence[datetime]) -> dict[datetime, dict[str, FreshnessProfile]]:
+        start, end = min(hours), max(hours) + HOUR
+        return self.hourly.read_records("freshness", self.model, start, end, FreshnessProfile.from_json)
 
     def join(self, hours: Sequence[datetime], *, as_of: datetime) -> dict[datetime, dict[str, OutcomeProfile]]:
         """Join labels known before `as_of` to the predictions of each hour."""
@@ -91,6 +137,14 @@ class Stages:
             for hour, outcomes in outcome_hours(rows, day, self.monitor.outcome_plan(), references).items():
                 self.hourly.write_outcomes(self.model, hour, outcomes)
                 joined[hour] = outcomes
+            arrived = records_by_hour(rows, day, self.monitor.columns, self._arrivals)
+            for hour, records in arrived.items():
+                self.hourly.write_records("label_arrivals", self.model, hour, records)
+            if formulas := self.monitor.business_policy().formulas:
+                columns = self.monitor.columns
+                of = partial(BusinessProfile.of, formulas=formulas, log=columns)
+                for hour, totals in records_by_hour(rows, day, columns, of).items():
+                    self.hourly.write_records("business", self.model, hour, totals)
         return joined
 
     def measure_drift(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
@@ -100,25 +154,62 @@ class Stages:
         for start, end in policy.periods:
             profiles |= self.hourly.read_profiles(self.model, start, end)
         versions = {profile.version for entries in profiles.values() for profile in entries}
-        signals = drift_by_version(self.model, profiles, self._references(versions), hours, policy)
+        signals = drift_report(self.monitor, profiles, self._references(versions), hours)
         return self._store("drift", hours, signals)
+
+    def measure_quality(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
+        """Evaluate columns, rows, types and volume of every window that ends with one of `hours`."""
+        start, end = min(hours) + HOUR - max(self.windows), max(hours) + HOUR
+        asked = self.monitor.quality
+        weeks_ago = end - asked.volume_policy(self.windows).reach - (max(hours) - min(hours))
+        skewed = min(hours) + HOUR - max(self.monitor.skew.policy(self.windows).windows)
+        profiles = self.hourly.read_profiles(self.model, start, end)
+        versions = {profile.version for entries in profiles.values() for profile in entries}
+        known = Served(
+            profiles,
+            self.hourly.read_records("intake", self.model, start, end, IntakeProfile.from_json),
+            self.hourly.read_served(self.model, weeks_ago, end),
+            self.hourly.read("samples", self.model, skewed, end),
+        )
+        return self._store("quality", hours, quality_report(self.monitor, known, self._references(versions), hours))
+
+    def measure_operations(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
+        """Evaluate how the predictions of every window that ends with one of `hours` were served."""
+        start, end = min(hours) + HOUR - max(self.windows), max(hours) + HOUR
+        operations = self.hourly.read_records("operations", self.model, start, end, OperationsProfile.from_json)
+        served = Requests(operations, self._freshness([start, max(hours)]))
+        versions = {version for records in operations.values() for version in records}
+        return self._store("service", hours, operations_report(self.monitor, served, self._references(versions), hours))
 
     def measure_performance(self, hours: Sequence[datetime]) -> dict[datetime, list[Signal]]:
         """Evaluate performance in every window that ends with one of `hours`, and the age of each version."""
-        policy, charts = self.monitor.performance_policy(), self.monitor.concept_policy()
-        start, end = min(hours) + HOUR - max(*self.windows, charts.history), max(hours) + HOUR
+        start, end = min(hours) + HOUR - performance_reach(self.monitor), max(hours) + HOUR
         recent = self.hourly.read_outcomes(self.model, start, end)
         served = {hour: {version: part.rows for version, part in parts.items()} for hour, parts in recent.items()}
         by_version = hours_by_version(served, hours, reach=max(self.windows))
         references = self._references(set(by_version))
         trained = [reference.trained_until for reference in references.values() if reference.trained_until]
         labelled = self.hourly.read_labelled(self.model, hour_of(min([start, *trained])), end)
-        signals = performance_by_version(self.model, recent, references, hours, policy)
-        signals += concept_by_version(self.model, recent, references, hours, charts)
+        first = min(hours) + HOUR - self.monitor.labels_policy().reach
+        arrivals = self.hourly.read_records("label_arrivals", self.model, first, end, LabelArrivals.from_json)
+        windows = min(hours) + HOUR - max(self.windows)
+        business = self.hourly.read_records("business", self.model, windows, end, BusinessProfile.from_json)
+        signals = performance_report(self.monitor, Labelled(recent, arrivals, business), references, hours)
         for version, own_hours in by_version.items():
             known = references[version].trained_until if version in references else None
             signals += lifecycle_signals(self.model, version, own_hours, trained_until=known, labelled_rows=labelled)
-        return self._store("performance", hours, signals)
+        found = self._store("performance", hours, signals)
+        self._keep_first_seen(found)
+        return found
+
+    def _keep_first_seen(self, found: Mapping[datetime, Sequence[Signal]]) -> None:
+        """Keep the first value of every signal: labels that arrive later replace what is judged, not what was seen."""
+        for hour, signals in found.items():
+            before = self.hourly.read_signals("first_seen", self.model, hour, hour + HOUR).get(hour, [])
+            seen = {signal.key for signal in before}
+            new = [signal for signal in signals if signal.value is not None and signal.key not in seen]
+            if new or not before:
+                self.hourly.write_signals("first_seen", self.model, hour, [*before, *new])
 
     def judge(self, hours: Sequence[datetime]) -> dict[datetime, tuple[list[Verdict], list[RuleOutcome]]]:
         """Judge the signals of each hour and evaluate the alert rules on what the serving version did."""
@@ -127,7 +218,7 @@ class Stages:
         start, end = min(hours) - reach * HOUR, max(hours) + HOUR
         metrics = {metric for rule in rules for metric in metrics_of(rule.condition)}
         history = self.hourly.read_verdicts(self.model, start, min(hours), metrics)
-        signals = [self.hourly.read_signals(kind, self.model, min(hours), end) for kind in ("drift", "performance")]
+        signals = [self.hourly.read_signals(kind, self.model, min(hours), end) for kind in REPORTS]
         versions = {signal.version for part in signals for entries in part.values() for signal in entries}
         references = self._references(versions)
         policy = self.monitor.judging_policy()
@@ -146,7 +237,7 @@ class Stages:
 
     def diagnose(self, hours: Sequence[datetime]) -> dict[datetime, list[DriftDiagnosis]]:
         """Name what kind of drift the serving version shows in each hour, in which manner and since when."""
-        verdicts = self.served_verdicts(self.hourly.read_verdicts(self.model, min(hours), max(hours) + HOUR))
+        verdicts = self._served(self.hourly.read_verdicts(self.model, min(hours), max(hours) + HOUR))
         columns = self.monitor.columns
         outputs = {name for name in (columns.score, columns.prediction) if name is not None}
         history: dict[str, dict[SeriesKey, dict[datetime, float]]] = {}
@@ -167,7 +258,26 @@ class Stages:
         return found
 
     def served_verdicts(self, verdicts: Mapping[datetime, Sequence[Verdict]]) -> dict[datetime, list[Verdict]]:
-        """Return the verdicts on the version that served at each hour; rules and triggers look at nothing else."""
+        """Return the verdicts on the version that served at each hour; rules and triggers look at nothing else.
+
+        Where one of them names a metric that is measured by the day, those of the last whole day before the hour
+        belong to it: a day's reports are there in the first hour of the next.
+        """
+        conditions = [rule.condition for rule in self.monitor.alert_rules()]
+        conditions += [trigger.condition for trigger in self.monitor.trigger_policy().triggers]
+        daily = {metric for condition in conditions for metric in metrics_of(condition)} & DAILY_METRICS
+        if not daily or not verdicts:
+            return self._served(verdicts)
+        first, end = _last_of_day_before(min(verdicts)), max(verdicts)
+        known: dict[datetime, list[Verdict]] = {}
+        for kind in DAILY_REPORTS:
+            for hour, found in self.hourly.read_verdicts(self.model, first, end, daily, kind=kind).items():
+                known.setdefault(hour, []).extend(found)
+        return self._served(
+            {hour: [*entries, *known.get(_last_of_day_before(hour), ())] for hour, entries in verdicts.items()}
+        )
+
+    def _served(self, verdicts: Mapping[datetime, Sequence[Verdict]]) -> dict[datetime, list[Verdict]]:
         if not verdicts:
             return {}
         counts = self.hourly.read_served(self.model, min(verdicts) - SERVING_LOOKBACK, max(verdicts) + HOUR)
@@ -180,9 +290,13 @@ class Stages:
         for day in days(hours):
             rows = self._rows(day)
             if rows.num_rows:
-                known = self._labels(rows, day, as_of)
-                parts.append(join_labels(rows, known, id_column=self.monitor.columns.prediction_id, as_of=as_of))
+                parts.append(self.labelled(rows, day, as_of=as_of))
         return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+
+    def labelled(self, rows: pa.Table, hours: Sequence[datetime], *, as_of: datetime) -> pa.Table:
+        """Return prepared predictions of these hours with `actual` and `labelled_at`, null where unknown."""
+        known = self._labels(rows, hours, as_of)
+        return join_labels(rows, known, id_column=self.monitor.columns.prediction_id, as_of=as_of)
 
     def _store(self, kind: str, hours: Sequence[datetime], signals: list[Signal]) -> dict[datetime, list[Signal]]:
         by_hour: dict[datetime, list[Signal]] = {hour: [] for hour in hours}
@@ -193,7 +307,9 @@ class Stages:
         return by_hour
 
     def _rows(self, hours: Sequence[datetime]) -> pa.Table:
-        rows = self.predictions.read(Window(self.model, min(hours), max(hours) + HOUR))
+        return self._prepared(self.predictions.read(Window(self.model, min(hours), max(hours) + HOUR)))
+
+    def _prepared(self, rows: pa.Table) -> pa.Table:
         if rows.num_rows == 0:
             return rows
         return prepare_predictions(rows, self.monitor.columns, table=f"prediction log of {self.model}")
@@ -206,6 +322,9 @@ class Stages:
         timely = timely_labels(labels, rows, columns=columns, log=self.monitor.columns, max_delay=asked.max_delay)
         return prepare_labels(timely, columns, table=f"label log of {self.model}")
 
+    def _arrivals(self, joined: pa.Table) -> LabelArrivals:
+        return LabelArrivals.of(joined, predicted_at=self.monitor.columns.predicted_at)
+
     def _sample(self, rows: pa.Table) -> pa.Table:
         limit = self.monitor.sampling.rows_per_hour
         return sample_rows(rows, id_column=self.monitor.columns.prediction_id, limit=limit)
@@ -217,6 +336,10 @@ class Stages:
     def _references(self, versions: set[str]) -> dict[str, Reference]:
         found = {version: self.references.load(self.model, version) for version in sorted(versions)}
         return {version: reference for version, reference in found.items() if reference is not None}
+
+
+def _last_of_day_before(hour: datetime) -> datetime:
+    return hour.replace(hour=0) - HOUR
 
 
 def days(hours: Sequence[datetime]) -> Iterator[list[datetime]]:

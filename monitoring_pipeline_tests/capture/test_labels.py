@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from monitoring_pipeline.capture.labels import (
+    LABELLED,
     LabelColumns,
     hours_in,
     join_labels,
@@ -79,7 +80,7 @@ PREDICTIONS = prepare_predictions(log_rows(4, seed=1, prediction_id=["d", "c", "
 def joined(table: pa.Table | None, as_of: datetime) -> list[Any]:
     known = None if table is None else prepare_labels(table, NAMES)
     found = join_labels(PREDICTIONS, known, id_column="prediction_id", as_of=as_of)
-    assert found.drop_columns(["actual", "labelled_at"]).equals(PREDICTIONS)
+    assert found.drop_columns(list(LABELLED)).equals(PREDICTIONS)
     values: list[Any] = found["actual"].to_pylist()
     return values
 
@@ -152,3 +153,12 @@ def test_hours_are_distinct_in_order_and_in_utc() -> None:
     column = pa.chunked_array([pa.array([at(2.9), None, at(0), at(2.0), at(-0.5)], TIME_TYPE)])
     assert hours_in(column) == (hour(-1), hour(0), hour(2))
     assert hours_in(column.slice(1, 1)) == ()
+
+
+def test_what_was_said_first_is_kept_beside_what_is_known_now() -> None:
+    table = labels(("a", 1, at(3)), ("a", 0, at(1)), ("a", 0, at(1)), ("b", 1, at(2)))
+    first = prepare_labels(table, NAMES)
+    assert first["actual"].to_pylist() == [1, 1]
+    assert first["label: first_actual"].to_pylist() == [0, 1]
+    assert first["label: first_labelled_at"].to_pylist() == [at(1), at(2)]
+    assert first["label: reports"].to_pylist() == [2, 1], "the same report stored twice is one report"

@@ -56,14 +56,14 @@ def test_text_of_several_zones_and_missing_times_are_read_row_by_row() -> None:
     assert times([None, None], pa.null()) == [None, None]
 
 
-@pytest.mark.parametrize("column", [["yesterday"], [1_763_643_600], [Decimal(1)], [[ONE]], [b"2026-11-20"], [True]])
+@pytest.mark.parametrize("column", [["yesterday"], [1_763_643_600], [Decimal(1)], [[ONE]], [b"\xff"], [True]])
 def test_what_is_no_time_is_refused_with_the_name_of_the_column(column: Any) -> None:
     with pytest.raises(TableError, match=r"t, column 'at': not a time .* ISO 8601"):
         times(column)
 
 
 def texts(values: Any) -> list[str | None]:
-    found: list[str | None] = as_text(pa.chunked_array([pa.array(values)]), name="id", table="t").to_pylist()
+    found: list[str | None] = as_text(pa.chunked_array([pa.array(values)])).to_pylist()
     return found
 
 
@@ -75,10 +75,9 @@ def test_ids_are_the_same_text_whatever_type_a_table_keeps_them_in() -> None:
     assert texts([2.5, None, float("inf")]) == ["2.5", None, "inf"]
 
 
-@pytest.mark.parametrize("column", [[[1]], [{"a": 1}], [b"\xff"]])
-def test_what_cannot_be_an_id_is_refused_with_the_name_of_the_column(column: Any) -> None:
-    with pytest.raises(TableError, match=r"t, column 'id': .* cannot be read as text"):
-        texts(column)
+@pytest.mark.parametrize(("column", "text"), [([[1]], "[1]"), ([{"a": 1}], "{'a': 1}"), ([b"\xff", b"7"], "\\xff")])
+def test_an_id_that_is_no_text_is_written_as_one(column: Any, text: str) -> None:
+    assert texts(column)[0] == text
 
 
 def prepared(rows: pa.Table, columns: LogColumns = LOG) -> pa.Table:
@@ -137,6 +136,14 @@ def test_rows_without_an_id_or_a_time_are_left_out() -> None:
     assert prepared(rows)["prediction_id"].to_pylist() == ["a", "d"]
     assert prepared(rows.slice(1, 2)).num_rows == 0
     assert prepared(rows.slice(0, 0)).num_rows == 0
+
+
+def test_one_time_that_cannot_be_read_costs_its_own_row() -> None:
+    moments = ["2026-11-20T00:10:00Z", "soon", None, "2026-11-20 00:20"]
+    rows = log_rows(4, seed=7, prediction_id=list("abcd"), predicted_at=moments)
+    assert prepared(rows)["prediction_id"].to_pylist() == ["a", "d"]
+    with pytest.raises(TableError, match=r"'predicted_at': not a time \(none of 2 texts can be read, such as 'soon'"):
+        prepared(rows.slice(1, 2))
 
 
 def test_numbers_are_ids_and_versions_too() -> None:

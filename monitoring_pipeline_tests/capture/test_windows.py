@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from monitoring_pipeline.capture.windows import HOUR, Window, hour_number, hour_of, window_length, window_name
+from monitoring_pipeline.capture.windows import HOUR, Window, hour_of, window_length, window_name
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -10,8 +10,6 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 
 def test_an_hour_is_an_hour_of_utc_wherever_the_clock_stands() -> None:
     assert hour_of(datetime(2026, 3, 29, 17, 45, tzinfo=INDIA)) == NOON
-    assert hour_number(datetime(1970, 1, 2, tzinfo=UTC)) == 24
-    assert hour_number(datetime(1969, 12, 31, 23, 59, tzinfo=UTC)) == -1
 
 
 @pytest.mark.parametrize(("name", "hours"), [("1h", 1), ("24h", 24), ("36h", 36), ("7d", 168), ("30d", 720)])
@@ -36,7 +34,6 @@ def test_a_window_is_half_open_and_made_of_its_hours() -> None:
     assert NOON in window
     assert window.end not in window
     assert (window.length, window.name) == (3 * HOUR, "3h")
-    assert window.reaching_back(24 * HOUR) == Window("m", NOON - 21 * HOUR, window.end)
     assert Window.of_hour("m", NOON + timedelta(minutes=59)) == Window("m", NOON, NOON + HOUR)
 
 

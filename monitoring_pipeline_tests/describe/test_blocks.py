@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import timedelta
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from monitoring_pipeline.describe.blocks import (
 )
 from monitoring_pipeline.describe.columns import Column, ColumnKind, ColumnRole
 from monitoring_pipeline.describe.distances import Pair, as_windows, measured
-from monitoring_pipeline.describe.profiles import HourlyProfiles, Profile, merge_all, rows_by_hour
+from monitoring_pipeline.describe.profiles import HourlyProfiles, Profile, rows_by_hour
 from monitoring_pipeline.describe.reference_building import ColumnSpec
 from monitoring_pipeline_tests.traffic import VERSION, hour, log_rows, reference
 
@@ -74,6 +75,18 @@ def test_rows_that_remember_are_worth_fewer_than_rows_that_do_not() -> None:
     assert math.isnan(calibration(ROWS, DAY)["js"]["24h"].inflation)
 
 
+@pytest.mark.parametrize("metric", ["psi", "js", "js_distance", "hellinger", "ks"])
+def test_what_chance_alone_does_to_a_distance_is_not_taken_for_a_level(metric: str) -> None:
+    rows = log_rows(30_000, seed=7, hours=30 * 24)
+    day = calibration(rows, DAY)[metric]["24h"]
+    shift = np.repeat(np.random.default_rng(3).normal(0, 3, 30), 1000)
+    moving = log_rows(30_000, seed=7, hours=30 * 24, tenure=rows["tenure"].to_numpy() + shift)
+    restless = calibration(moving, DAY)[metric]["24h"]
+    assert 0 < day.level < day.noise < 0.02
+    assert restless.level > 10 * day.level
+    assert restless.noise == pytest.approx(day.noise, rel=0.5)
+
+
 def hourly(rows: pa.Table) -> tuple[Column, HourlyProfiles]:
     column = reference(rows, TENURE).columns["tenure"].column
     parts = rows_by_hour(rows, time="predicted_at")
@@ -93,7 +106,7 @@ def furthest(column: Column, profiles: HourlyProfiles, length: int, *, weeks_apa
             whole = [shift for shift in shifts if shift and start + shift * WEEK in starts]
             rest = {at + shift * WEEK for at in block for shift in whole}
         sides = [
-            merge_all([profiles[at] for at in sorted(hours)], Profile.empty(VERSION, {"tenure": column}))
+            reduce(Profile.merge, [profiles[at] for at in sorted(hours)], Profile.empty(VERSION, {"tenure": column}))
             for hours in (rest, block)
         ]
         pair = Pair(column, *(as_windows(side.columns["tenure"]) for side in sides))
@@ -137,7 +150,7 @@ def test_three_weeks_calibrate_the_same_hours_of_windows_up_to_a_week(days: int,
 
 
 def test_a_calibration_comes_back_from_json_with_what_is_not_known() -> None:
-    known = BlockDistances(4.4, -3.0, 0.25, 0.2, 7.5)
+    known = BlockDistances(4.4, -3.0, 0.25, 0.2, 7.5, 0.01, 0.04)
     unknown = BlockDistances(4.4, -3.0, 0.25, 0.2)
     stored = json.dumps(calibration_to_json({"psi": {"24h": known}, "js": {"7d": unknown}}), allow_nan=False)
     again = calibration_from_json(json.loads(stored))

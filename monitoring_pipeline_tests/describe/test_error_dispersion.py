@@ -3,15 +3,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from monitoring_pipeline.describe.binary_outcomes import SCORE_BINS, BinaryOutcomes
 from monitoring_pipeline.describe.error_dispersion import (
     FEWEST_HOURS,
+    LARGEST_FACTOR,
     ErrorDispersion,
-    error_scores,
     errors_by_hour,
     errors_of,
 )
+from monitoring_pipeline.describe.moments import Moments
+from monitoring_pipeline.describe.multiclass_outcomes import MulticlassOutcomes
+from monitoring_pipeline.describe.ranking_outcomes import RankingOutcomes
+from monitoring_pipeline.describe.regression_outcomes import RegressionOutcomes
 from monitoring_pipeline_tests.traffic import hour
 
 
@@ -81,16 +86,56 @@ def test_it_survives_the_way_through_json() -> None:
 
 
 def test_errors_are_those_of_the_served_class_and_without_one_of_the_score_cut_at_one_half() -> None:
-    assert errors_of(outcome(3, 10)) == (3, 10)
+    assert errors_of(outcome(3, 10)) == (3, 3, 10)
     bins = np.zeros(SCORE_BINS, np.int64)
     low, high = bins.copy(), bins.copy()
     low[[0, SCORE_BINS // 2 - 1]], high[SCORE_BINS // 2] = 1, 1
     scored = replace(BinaryOutcomes(), rows=6, labelled=6, scored=6, positives=low + high, negatives=low + high)
-    assert errors_of(scored) == (3, 6)
-    assert errors_of(BinaryOutcomes()) == (0, 0)
+    assert errors_of(scored) == (3, 3, 6)
+    assert errors_of(BinaryOutcomes()) == (0, 0, 0)
+
+
+def test_the_error_of_a_row_is_a_wrong_class_a_residual_or_what_a_list_lacks_of_its_gain() -> None:
+    confusion = {"a": {"a": 5, "b": 2}, "b": {"c": 1}}
+    assert errors_of(replace(MulticlassOutcomes(), confusion=confusion)) == (3, 3, 8)
+    assert errors_of(residuals(np.array([1.0, 2.0, 0.0]))) == (3.0, 5.0, 3)
+    gains = np.array([[0.0, 0.0], [3.5, 3.25], [0.0, 0.0]])  # 1, 1, 1 and a half
+    assert errors_of(replace(RankingOutcomes(), answered=4, gains=gains)) == (0.5, 0.25, 4)
 
 
 def test_scores_count_standard_deviations_from_the_expected_errors() -> None:
-    errors, rows = errors_by_hour({hour(0): outcome(20, 100), hour(2): outcome(40, 100)}, [hour(n) for n in range(3)])
-    assert (errors.tolist(), rows.tolist()) == ([20, 0, 40], [100, 0, 100])
-    assert error_scores(errors, rows, rate=0.2) == pytest.approx([0.0, np.nan, 5.0], nan_ok=True)
+    hours = {hour(0): outcome(20, 100), hour(2): outcome(40, 100)}
+    errors, squares, rows = errors_by_hour(hours, [hour(n) for n in range(3)])
+    assert (errors.tolist(), squares.tolist(), rows.tolist()) == ([20, 0, 40], [20, 0, 40], [100, 0, 100])
+    calm = ErrorDispersion(0.2, 0.16, False, 1.0, 0.0, 0.0, 48)
+    assert calm.scores(errors, rows) == pytest.approx([0.0, np.nan, 5.0], nan_ok=True)
+
+
+def residuals(sizes: NDArray[np.float64]) -> RegressionOutcomes:
+    """Return an hour of predicted numbers that were off by `sizes`."""
+    losses = np.zeros((4, 2))
+    losses[:2, 0] = sizes.sum(), np.square(sizes).sum()
+    return RegressionOutcomes(rows=len(sizes), labelled=len(sizes), residual=Moments.of(sizes), losses=losses)
+
+
+def test_residuals_are_compared_by_the_logarithm_of_their_mean() -> None:
+    generator, found = np.random.default_rng(6), {}
+    for number in range(2000):
+        level = np.exp(0.2 * generator.normal())  # hours that are all worse or better than usual
+        found[hour(number)] = residuals(level * np.abs(generator.normal(size=50)))
+    calm = ErrorDispersion.of(found)
+    assert calm is not None
+    relative = np.pi / 2 - 1  # variance of a row over its squared mean
+    assert calm.relative
+    assert calm.rate == pytest.approx(np.sqrt(2 / np.pi), rel=0.02)
+    assert calm.dispersion == pytest.approx((50 * 0.2**2 + relative) * calm.rate**2 / calm.variance, rel=0.1)
+    rows, expected = np.full(3, 50.0), 50 * calm.rate
+    scores = calm.scores(expected * np.array([0.5, 1.0, 2.0]), rows)
+    assert scores == pytest.approx(np.log(2) * np.sqrt(50 * calm.rate**2 / calm.variance) * np.array([-1, 0, 1]))
+    assert ErrorDispersion.from_json(json.loads(json.dumps(calm.to_json()))) == calm
+
+
+def test_an_absurd_hour_and_one_without_any_error_have_scores_with_a_bound() -> None:
+    calm = ErrorDispersion(1.0, 1.0, True, 1.0, 0.0, 0.0, 48)
+    scores = calm.scores(np.array([0.0, 1e30]), np.full(2, 25.0))
+    assert scores == pytest.approx(5 * np.log(LARGEST_FACTOR) * np.array([-1, 1]))

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from monitoring_pipeline.describe.columns import Column, ColumnKind, ColumnRole, DatetimePart, numeric_bins
-from monitoring_pipeline.describe.parquet_pass import profile_parquet
+from monitoring_pipeline.describe.parquet_pass import ParquetRows, profile_parquet
 from monitoring_pipeline.describe.profiles import Profile
+from monitoring_pipeline.errors import TableError
 from monitoring_pipeline_tests.traffic import VERSION, column, log_rows
 
 GROUP = 700
@@ -71,3 +73,29 @@ def test_a_file_without_rows_has_the_empty_profile(tmp_path: Path) -> None:
 def test_ages_need_the_time_of_the_row(file: Path) -> None:
     found = profile_parquet(file, SPECS, VERSION).columns["at.age_days"]
     assert (found.nulls, found.rows) == (ROWS.num_rows, ROWS.num_rows)
+
+
+def test_columns_of_a_file_are_read_when_they_are_asked_for(file: Path) -> None:
+    rows = ParquetRows(file)
+    assert rows.column_names == ROWS.column_names
+    found = rows.select(["plan", "tenure"])
+    assert found.column_names == ["plan", "tenure"]
+    assert found["tenure"].to_pylist() == ROWS["tenure"].to_pylist()
+    assert found["plan"].to_pylist() == ROWS["plan"].to_pylist()
+    assert pa.types.is_dictionary(found["plan"].type)
+
+
+def test_a_column_is_not_mistaken_for_the_parts_of_another(tmp_path: Path) -> None:
+    table = pa.table({"place": [{"zip": "a"}], "place.zip": ["b"], "place.": [1.0]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    for name in table.column_names:
+        assert ParquetRows(tmp_path / "rows.parquet").select([name]).to_pylist() == table.select([name]).to_pylist()
+
+
+def test_a_file_that_is_broken_inside_says_which_column_cannot_be_read(file: Path) -> None:
+    rows = ParquetRows(file)
+    content = bytearray(file.read_bytes())
+    content[4:2000] = b"\xff" * 1996
+    file.write_bytes(content)
+    with pytest.raises(TableError, match=r"rows\.parquet: .* cannot be read \(.*Restore or remove the file"):
+        [rows.select([name]) for name in rows.column_names]

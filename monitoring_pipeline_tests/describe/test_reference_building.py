@@ -9,7 +9,14 @@ import pytest
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole, NumericBins
-from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan, build_reference, specs_of
+from monitoring_pipeline.describe.reference_building import (
+    ColumnSpec,
+    ReferencePlan,
+    build_reference,
+    describe_rows,
+    specs_of,
+)
+from monitoring_pipeline.describe.reference_json import reference_to_json
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, TableError
 from monitoring_pipeline_tests.traffic import COMPUTED, MODEL, SPECS, START, VERSION, log_rows, reference
@@ -78,6 +85,15 @@ def test_a_feature_may_be_called_actual_or_labelled_at() -> None:
     rows = labelled(ROWS).append_column("actual", ROWS["tenure"]).append_column("labelled_at", ROWS["plan"])
     specs = (*SPECS, ColumnSpec("actual", ColumnRole.FEATURE, ColumnKind.NUMERIC))
     assert reference(rows, specs, label="late").outcomes is not None
+
+
+def test_rows_to_compare_with_are_described_as_those_of_a_model_are() -> None:
+    plan = ReferencePlan((HOUR, 24 * HOUR))
+    expected = reference_to_json(reference(ROWS, time="predicted_at", plan=plan))["columns"]
+    found = describe_rows(ROWS, SPECS, computed_at=COMPUTED, time="predicted_at", plan=plan)
+    assert reference_to_json(found)["columns"] == expected
+    with pytest.raises(TableError, match="reference rows"):
+        describe_rows(ROWS.drop_columns(["plan"]), SPECS, computed_at=COMPUTED)
 
 
 def test_the_same_rows_give_the_same_digest_whenever_and_in_whatever_order_they_are_described() -> None:

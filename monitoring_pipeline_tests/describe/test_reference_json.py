@@ -65,7 +65,7 @@ def test_a_changed_document_is_refused(change: str) -> None:
 
 
 def test_a_document_of_another_format_is_refused() -> None:
-    with pytest.raises(ReferenceError, match="format 1, needed 2"):
+    with pytest.raises(ReferenceError, match="format 1, needed 3"):
         reference_from_json(document() | {"format": 1})
     with pytest.raises(ReferenceError, match="format None"):
         reference_from_json({})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import ColumnKind
-from monitoring_pipeline.describe.profiles import ColumnWindows, Profile, merge_all
+from monitoring_pipeline.describe.profiles import ColumnWindows, Profile
 from monitoring_pipeline.describe.spans import (
     WEEK,
     Baseline,
@@ -111,7 +112,7 @@ PROFILES = {hour(number): profile(number) for number in range(-504, 0) if number
 
 def brute_force(spans: Sequence[Span]) -> Profile:
     parts = [PROFILES[at] for span in spans for at in hours_of(span) if at in PROFILES]
-    return merge_all(parts, Profile.empty(VERSION, SPECS))
+    return reduce(Profile.merge, parts, Profile.empty(VERSION, SPECS))
 
 
 def is_merge(found: ColumnWindows, index: int, merged: Profile, name: str) -> None:

@@ -10,8 +10,13 @@ import pytest
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.error_dispersion import ErrorDispersion
+from monitoring_pipeline.describe.moments import Moments
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task
+from monitoring_pipeline.describe.regression_outcomes import RegressionOutcomes
 from monitoring_pipeline.evaluate.concept import (
     CHARTS,
+    FREAK,
     ConceptPolicy,
     chart_signals,
     concept_by_version,
@@ -19,6 +24,8 @@ from monitoring_pipeline.evaluate.concept import (
     rate_gap_signals,
 )
 from monitoring_pipeline.evaluate.signals import Absence, Signal
+from monitoring_pipeline.stats.autocorrelation import innovations
+from monitoring_pipeline.stats.sequential import cusum, cusum_limit
 from monitoring_pipeline_tests.traffic import hour, log_rows, reference
 
 POLICY = ConceptPolicy((24 * HOUR,), history=timedelta(days=10), average_run_length=2000, min_rows=1)
@@ -56,7 +63,7 @@ CALM = ErrorDispersion.of(MONTH)
 
 
 def charts(
-    outcomes: Mapping[datetime, BinaryOutcomes], numbers: Sequence[int], policy: ConceptPolicy = POLICY, **more: Any
+    outcomes: Mapping[datetime, OutcomeProfile], numbers: Sequence[int], policy: ConceptPolicy = POLICY, **more: Any
 ) -> dict[int, dict[str, Signal]]:
     hours = [hour(number) for number in numbers]
     found: dict[int, dict[str, Signal]] = {number: {} for number in numbers}
@@ -138,6 +145,71 @@ def test_hours_before_the_history_change_nothing() -> None:
     changed = {**outcomes, hour(479 - 240): outcome(60, 60)}
     assert charts(changed, [479]) == charts(outcomes, [479])
     assert charts(changed, [478]) != charts(outcomes, [478])
+
+
+REGRESSION = replace(POLICY, plan=OutcomePlan(Task.REGRESSION))
+
+
+def residual_hours(levels: Sequence[float], *, seed: int, rows: int = 50) -> dict[datetime, RegressionOutcomes]:
+    """Return hours of lognormal errors about their level, empty at night; the levels wander by themselves."""
+    generator, wander, found = np.random.default_rng(seed), 0.0, {}
+    for number, level in enumerate(levels):
+        wander = 0.8 * wander + 0.6 * generator.normal()
+        errors = level * np.exp(0.2 * wander) * generator.lognormal(size=rows)
+        table = {"actual": errors, "value": np.zeros(rows), "labelled_at": pa.nulls(rows, pa.timestamp("us", tz="UTC"))}
+        day = number % 24 >= NIGHT
+        found[hour(number)] = (
+            RegressionOutcomes.of(pa.table(table), prediction="value", lower=None, upper=None)
+            if day
+            else RegressionOutcomes()
+        )
+    return found
+
+
+def test_residuals_are_charted_but_for_adwin_whose_bound_they_do_not_have() -> None:
+    calm = ErrorDispersion.of(residual_hours([2.0] * 720, seed=11))
+    steady = charts(residual_hours([2.0] * 480, seed=17), range(240, 480), REGRESSION, dispersion=calm)
+    assert steady[400].keys() == {"cusum", "ewma", "page_hinkley"} == steady[240].keys()
+    assert max(abs(value) for name in steady[400] for value in known(steady, name).values()) <= 1
+    worse = charts(residual_hours([2.0] * 360 + [4.0] * 120, seed=13), range(340, 480), REGRESSION, dispersion=calm)
+    assert 360 <= min(number for number, value in known(worse, "cusum").items() if value > 1) <= 390
+    better = charts(residual_hours([2.0] * 360 + [1.0] * 120, seed=14), range(450, 480), REGRESSION, dispersion=calm)
+    assert known(better, "cusum")[479] < -1
+
+
+def test_a_model_of_one_row_an_hour_is_told_that_charts_need_more() -> None:
+    lonely = residual_hours([2.0] * 720, seed=15, rows=1)
+    assert ErrorDispersion.of(lonely) is None
+    found = charts(lonely, [710], REGRESSION, dispersion=None)[710]
+    assert {each.reason for each in found.values()} == {"1 labelled predictions in this hour, a chart needs 20"}
+
+
+@pytest.mark.parametrize(("persistence", "spread", "skewness"), [(0.5, 0.1, 0.5), (0.8, 0.3, 1.0), (0.9, 0.3, 1.2)])
+def test_charts_of_residuals_run_as_long_as_they_say(persistence: float, spread: float, skewness: float) -> None:
+    stated, rows, runs = 300, 50, []
+    limit = cusum_limit(stated, POLICY.slack)
+    for seed in range(6):
+        generator = np.random.default_rng(seed)
+        level = generator.normal(size=(21, 1800))
+        for at in range(1, level.shape[1]):
+            level[:, at] = persistence * level[:, at - 1] + np.sqrt(1 - persistence**2) * level[:, at]
+        sums = np.exp(spread * level) * generator.lognormal(0, skewness, (rows, *level.shape)).sum(axis=0)
+        month = {hour(at): of_sum(each, rows, skewness) for at, each in enumerate(sums[0, :720])}
+        calm = ErrorDispersion.of(month)
+        assert calm is not None
+        scaled = calm.scores(sums[1:], np.full(sums[1:].shape, float(rows))) / np.sqrt(calm.dispersion)
+        news = innovations(scaled, share=calm.share, persistence=calm.persistence)
+        alarms = np.maximum(*cusum(np.clip(news, -FREAK, FREAK), slack=POLICY.slack)) > limit
+        runs += np.where(alarms.any(axis=1), alarms.argmax(axis=1) + 1, alarms.shape[1]).tolist()
+    assert stated / 1.6 <= np.mean(runs) <= 1.6 * stated, np.mean(runs)
+
+
+def of_sum(total: float, rows: int, skewness: float) -> RegressionOutcomes:
+    """Return an hour whose lognormal errors have this sum; their squares are those expected of it."""
+    losses = np.zeros((4, 2))
+    losses[:2, 0] = total, total**2 / rows * np.exp(skewness**2)
+    residual = Moments(0.0, np.array([[rows, 0.0, 0.0, 0.0, 0.0]]))
+    return RegressionOutcomes(rows=rows, labelled=rows, residual=residual, losses=losses)
 
 
 def absences(found: Mapping[str, Signal]) -> set[Absence | None]:

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 from scipy.stats import binom, norm
 
-from monitoring_pipeline.describe.blocks import BlockDistances
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.describe.reference_building import ColumnSpec, specs_of
@@ -17,7 +16,6 @@ from monitoring_pipeline.evaluate.drift import table_drift
 from monitoring_pipeline.evaluate.multivariate import (
     MultivariatePolicy,
     calibrate_multivariate,
-    calibrated_limit,
     multivariate_signals,
 )
 from monitoring_pipeline.evaluate.signals import Absence, Signal
@@ -129,17 +127,6 @@ def test_days_that_differ_by_their_weather_alarm_as_rows_and_not_as_blocks_and_a
     changed = signals(of, before, rows_like(600, seed=40, weather=0.15, correlation=-0.8), QUICK, calibration=blocks)
     assert max(p_values(changed).values()) < 0.05
     assert p_values(changed)["reconstruction_error"] < 1e-4
-    value = changed["mmd"].value
-    assert value is not None
-    assert value > calibrated_limit("mmd", blocks["mmd"], 0.95)
-
-
-def test_a_calibrated_limit_has_the_p_value_it_was_asked_for_and_areas_stay_below_one() -> None:
-    odds = np.log([1.5, 2.0, 2.5])
-    blocks = BlockDistances(3, float(odds.mean()), float(odds.var()), 2.5)
-    limit = calibrated_limit("domain_auc", blocks, 0.95)
-    assert 0.5 < limit < 1
-    assert calibrated_limit("mmd", blocks, 0.95) == pytest.approx(limit / (1 - limit))
 
 
 def test_too_few_blocks_or_times_calibrate_nothing() -> None:

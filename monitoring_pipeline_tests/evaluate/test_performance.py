@@ -193,3 +193,17 @@ def test_every_version_that_served_is_measured_against_its_own_baseline() -> Non
     signals = performance_by_version("m", outcomes, {"3": own}, [hour(0), hour(1)], policy)
     accuracy = [signal for signal in signals if signal.metric == "performance.accuracy"]
     assert [(signal.version, signal.baseline_value is not None) for signal in accuracy] == [("3", True), ("4", False)]
+
+
+def test_a_calibrated_model_has_an_error_that_reaches_from_zero_and_a_bold_one_has_not() -> None:
+    zero = 0
+    for seed in range(100):
+        calibrated = measured({hour(0): outcome(*rows(300, seed))})["expected_calibration_error"]
+        zero += calibrated.low == 0
+        assert calibrated.value is not None
+        assert calibrated.value > 0.02, "noise alone"
+    assert zero >= 92
+    truth, score, served = rows(300, 1)
+    bold = measured({hour(0): outcome(truth, np.where(score > 0.4, 0.95, 0.05), served)})["expected_calibration_error"]
+    assert bold.low is not None
+    assert bold.low > 0.1

@@ -1,6 +1,7 @@
 """Calibrated thresholds: the rate of false alarms they state is the rate they have, on series that remember."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from scipy.stats import binom
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.describe.blocks import calibration_from_json, calibration_to_json
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
 from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.signals import Signal
-from monitoring_pipeline.judge.calibration import BlockModel, Calibrations
+from monitoring_pipeline.judge.calibration import BlockModel, Calibrations, LevelModel, RootModel
 from monitoring_pipeline.judge.judgement import judge_signals
 from monitoring_pipeline.judge.thresholds import JudgingPolicy
 from monitoring_pipeline.judge.verdicts import Level
@@ -101,9 +103,35 @@ def test_four_weeks_bound_nothing_for_one_column_and_enough_for_many() -> None:
 def test_one_column_or_two_are_left_as_they_are(columns: int) -> None:
     weeks = month_of(columns)
     found = model_of(reference_of(weeks, window="7d"))
+    assert isinstance(found, RootModel)
     mean, variance = block_moments(weeks["c0"])
     assert [found.mean, found.variance] == pytest.approx([float(mean), float(variance)])
     assert (found.degrees, found.independent) == (3.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "blocks", "model"),
+    [("psi", 9, RootModel), ("psi", 10, LevelModel), ("wasserstein_normalised", 4, LevelModel)],
+)
+def test_a_distance_that_cannot_grow_for_ever_needs_ten_blocks_to_be_judged_by_its_level(
+    metric: str, blocks: int, model: type[BlockModel]
+) -> None:
+    against = reference_of({"c0": [0.1, 0.2] * 5}, metric=metric)
+    entry = against.columns["c0"]
+    known = replace(entry.calibration[metric]["24h"], independent=float(blocks))
+    columns = {"c0": replace(entry, calibration={metric: {"24h": known}})}
+    found = Calibrations({"1": replace(against, columns=columns)}).of(signal(f"drift.{metric}", column="c0"))
+    assert isinstance(found, model)
+
+
+def test_a_reference_that_was_described_before_levels_were_is_judged_by_roots() -> None:
+    against = reference_of({"c0": [0.1, 0.2] * 15})
+    entry = against.columns["c0"]
+    stored = calibration_to_json(entry.calibration)["psi"]["24h"][:5]
+    columns = {"c0": replace(entry, calibration=calibration_from_json({"psi": {"24h": stored}}))}
+    found = Calibrations({"1": replace(against, columns=columns)}).of(signal(column="c0"))
+    assert isinstance(found, RootModel)
+    assert 0.2 < found.limit(0.01) < 1
 
 
 def test_columns_that_wander_alike_alarm_as_seldom_as_stated_when_they_share_what_is_known() -> None:

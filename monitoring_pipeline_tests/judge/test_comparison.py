@@ -2,14 +2,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binom
 
 from monitoring_pipeline.describe.columns import ColumnKind
+from monitoring_pipeline.describe.parquet_pass import ParquetRows
 from monitoring_pipeline.errors import TableError
 from monitoring_pipeline.judge.comparison import ColumnComparison, Comparison, ComparisonPolicy, compare_tables
 from monitoring_pipeline.judge.judgement import judge_signals
@@ -390,3 +393,17 @@ def test_columns_are_ranked_by_level_and_then_by_how_far_over_their_threshold_th
         entry(Level.CRITICAL, "bad"),
     ]
     assert [each.column for each in Comparison(tuple(entries)).worst_first()] == ["bad", "far", "near", "calm"]
+
+
+@pytest.mark.parametrize("time", [None, "at"])
+def test_files_read_column_by_column_compare_as_tables_do_to_the_bit(tmp_path: Path, time: str | None) -> None:
+    tables: list[Any] = []
+    files: list[Any] = []
+    for seed in (1, 2):
+        moments = [START + timedelta(minutes=30 * number // seed) for number in range(ROWS)]
+        plans = choices(seed, ["a", "b"], [0.5, 0.5])
+        tables.append(pa.table({"x": numbers(seed, seed / 9), "plan": plans, "at": moments}))
+        pq.write_table(tables[-1], tmp_path / f"{seed}.parquet", row_group_size=700)
+        files.append(ParquetRows(tmp_path / f"{seed}.parquet"))
+    expected, found = (compare_tables(first, second, POLICY, time=time) for first, second in (tables, files))
+    assert found.to_json() == expected.to_json()

@@ -160,6 +160,14 @@ def test_a_band_of_ones_own_judges_by_itself_where_there_is_no_theory() -> None:
     assert [verdict.level for verdict in found] == ["ok", "warning", "critical"]
 
 
+def test_a_spread_that_shrinks_leaves_its_band_as_one_that_grows_does() -> None:
+    bands = {"drift.std_ratio": Thresholds(1.5, 3.0, "absolute")}
+    found = judged([signal("drift.std_ratio", value, column=str(value)) for value in (0.7, 0.5, 0.3, 0.0)], bands=bands)
+    assert [verdict.level for verdict in found] == ["ok", "warning", "critical", "critical"]
+    assert [verdict.threshold for verdict in found] == pytest.approx([1 / 1.5, 1 / 1.5, 1 / 3, 1 / 3])
+    assert found[1].reason == "0.5 is below the warning threshold 0.6667 (absolute)"
+
+
 @pytest.mark.parametrize("spoilt", [{"value": math.inf}, {"value": math.nan}, {"value": 0.2, "p_value": math.nan}])
 def test_what_is_not_a_number_is_unknown_and_spoils_no_other_column(spoilt: dict[str, Any]) -> None:
     others = report([1e-9, 0.9])

@@ -104,6 +104,11 @@ def test_performance_is_held_against_its_baseline_on_the_bad_side_of_the_metric(
     assert (judged.level, judged.threshold_origin) == (level, "baseline")
 
 
+@pytest.mark.parametrize(("value", "level"), [(0.1, "ok"), (-0.103, "ok"), (-0.11, "warning"), (-0.12, "critical")])
+def test_a_baseline_below_zero_is_left_downwards(value: float, level: str) -> None:
+    assert alone("performance.r2", value, baseline_value=-0.1).level == level
+
+
 @pytest.mark.parametrize(
     ("low", "high", "level"),
     [(0.55, 0.65, "critical"), (0.55, 0.70, "warning"), (0.55, 0.80, "ok"), (None, None, "critical")],

@@ -9,8 +9,8 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime
-from functools import reduce
+from datetime import UTC, datetime, timedelta
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import monitoring_pipeline
+from monitoring_pipeline.capture.labels import LABELLED
+from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
+from monitoring_pipeline.describe.business import BusinessProfile, FormulaSums
 from monitoring_pipeline.describe.columns import Column, ColumnKind
+from monitoring_pipeline.describe.formulas import Formula
+from monitoring_pipeline.describe.freshness import FreshnessProfile, LoggedSource, SourceAges
+from monitoring_pipeline.describe.intake import IntakeProfile
+from monitoring_pipeline.describe.label_arrivals import LabelArrivals
 from monitoring_pipeline.describe.log_histogram import LogHistogram
-from monitoring_pipeline.describe.outcome_plan import outcome_from_json
-from monitoring_pipeline.describe.outcomes import OutcomeProfile
+from monitoring_pipeline.describe.loss_model import LossModel
+from monitoring_pipeline.describe.moments import Moments
+from monitoring_pipeline.describe.operations import OperationsProfile
+from monitoring_pipeline.describe.outcome_plan import OutcomePlan, outcome_from_json
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
+from monitoring_pipeline.describe.quarantine import IntakePlan
 from monitoring_pipeline.describe.reference_json import profile_from_json, profile_to_json
 from monitoring_pipeline.stats.cardinality import DistinctCount
 from monitoring_pipeline.stores.hourly import HourlyStore
-from monitoring_pipeline_tests.traffic import START, VERSION, column
+from monitoring_pipeline_tests.traffic import LOG, START, VERSION, column
 
 PACKAGE = Path(monitoring_pipeline.__file__).parent
 LAWS = settings(max_examples=30, deadline=None, derandomize=True, database=None)
@@ -45,7 +56,9 @@ def classes_that_merge() -> dict[str, str]:
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts))
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and any(getattr(item, "name", "") == "merge" for item in node.body):
+            if not isinstance(node, ast.ClassDef) or any(getattr(base, "id", "") == "Protocol" for base in node.bases):
+                continue
+            if any(getattr(item, "name", "") == "merge" for item in node.body):
                 found[f"{module}:{node.name}"] = str(path.relative_to(PACKAGE.parent))
     return found
 
@@ -162,6 +175,105 @@ def outcome_profiles(draw: st.DrawFn) -> Case:
     return Case(parts, record(pa.concat_tables(tables)), BinaryOutcomes(), stored_outcome)
 
 
+CLASSES = ("blue", "green", "red")
+
+
+@st.composite
+def multiclass_outcomes(draw: st.DrawFn) -> Case:
+    named = st.sampled_from([None, "purple", *CLASSES])
+    rows = st.lists(st.tuples(named, named, *(SCORES for _ in CLASSES)), max_size=20)
+    plan = OutcomePlan(
+        Task.MULTICLASS,
+        LogColumns(
+            prediction=draw(st.sampled_from([None, "prediction"])), probabilities={each: each for each in CLASSES}
+        ),
+        classes=CLASSES,
+    )
+    kinds = (pa.string(), pa.string(), *(pa.float64() for _ in CLASSES))
+    tables = []
+    for _ in range(draw(BATCHES)):
+        drawn = draw(rows)
+        names = ("actual", "prediction", *CLASSES)
+        columns = {name: pa.array([row[at] for row in drawn], kinds[at]) for at, name in enumerate(names)}
+        tables.append(pa.table(columns | {"labelled_at": pa.nulls(len(drawn), pa.timestamp("us", tz="UTC"))}))
+    return Case([plan.of(part) for part in tables], plan.of(pa.concat_tables(tables)), plan.empty(), stored_outcome)
+
+
+@st.composite
+def label_arrivals(draw: st.DrawFn) -> Case:
+    seconds = st.one_of(st.none(), st.integers(-100, 10_000_000))
+    rows = st.lists(st.tuples(seconds, st.booleans(), st.booleans()), max_size=20)
+    tables = []
+    for _ in range(draw(BATCHES)):
+        drawn = draw(rows)
+        known = [None if late is None else START + timedelta(seconds=late) for late, _, _ in drawn]
+        values = [None if late is None else float(value) for late, value, _ in drawn]
+        first = [None if late is None else float(value) for late, _, value in drawn]
+        columns = dict(zip(LABELLED, (values, known, first, known, [1] * len(drawn)), strict=True))
+        table = pa.table({name: pa.array(columns[name], LABELLED[name]) for name in LABELLED})
+        tables.append(table.append_column("at", pa.array([START] * len(drawn), LABELLED["labelled_at"])))
+    parts = [LabelArrivals.of(part, predicted_at="at") for part in tables]
+    whole = LabelArrivals.of(pa.concat_tables(tables), predicted_at="at")
+    return Case(parts, whole, LabelArrivals.empty(), lambda each: LabelArrivals.from_json(each.to_json()))
+
+
+NEAR_NUMBERS = st.one_of(NUMBERS, st.floats(-10, 10))
+
+
+@st.composite
+def regression_outcomes(draw: st.DrawFn) -> Case:
+    names = ("actual", "prediction", "lower", "upper")
+    lower, upper = draw(st.sampled_from([(None, None), ("lower", "upper")]))
+    columns = LogColumns(prediction="prediction", lower=lower, upper=upper)
+    plan = OutcomePlan(Task.REGRESSION, columns, quantile=draw(st.sampled_from([0.5, 0.9])))
+    tables = []
+    for _ in range(draw(BATCHES)):
+        rows = draw(some(st.tuples(*(NEAR_NUMBERS for _ in names))))
+        columns_of_rows = {name: pa.array([row[at] for row in rows], pa.float64()) for at, name in enumerate(names)}
+        tables.append(pa.table(columns_of_rows | {"labelled_at": pa.nulls(len(rows), pa.timestamp("us", tz="UTC"))}))
+    losses = draw(st.sampled_from([None, loss_model()]))
+    parts = [plan.of(part, (), losses) for part in tables]
+    return Case(parts, plan.of(pa.concat_tables(tables), (), losses), plan.empty(), stored_outcome)
+
+
+@cache
+def loss_model() -> LossModel | None:
+    served = np.linspace(-10, 10, 400)
+    prediction = column("prediction", served)
+    return LossModel.of(pa.table({"prediction": served}), {"prediction": prediction}, np.abs(served) * np.sin(served))
+
+
+@st.composite
+def ranking_outcomes(draw: st.DrawFn) -> Case:
+    plan = OutcomePlan(Task.RANKING, LogColumns(request="request", item="item"), top=draw(st.sampled_from([1, 3])))
+    rows = st.lists(
+        st.tuples(
+            st.sampled_from([None, "a", "b", "c"]), TEXTS, SCORES, st.one_of(LABELS, st.sampled_from([3.0, -1.0]))
+        ),
+        max_size=30,
+    )
+    kinds = {"request": pa.string(), "item": pa.string(), "score": pa.float64(), "actual": pa.float64()}
+    tables = []
+    for batch in range(draw(BATCHES)):
+        # A request belongs to one batch: one that two hours share is a list of each.
+        drawn = [(each[0] and f"{each[0]}{batch}", *each[1:]) for each in draw(rows)]
+        columns = {name: pa.array([row[at] for row in drawn], kind) for at, (name, kind) in enumerate(kinds.items())}
+        tables.append(pa.table(columns | {"labelled_at": pa.nulls(len(drawn), pa.timestamp("us", tz="UTC"))}))
+    return Case([plan.of(part) for part in tables], plan.of(pa.concat_tables(tables)), plan.empty(), stored_outcome)
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> Case:
+    pairs = st.tuples(st.one_of(st.floats(-1e30, 1e30), st.floats(-10, 10)), st.floats(0, 1e6))
+    parts = [np.array(draw(some(pairs)), np.float64).reshape(-1, 2).T for _ in range(draw(BATCHES))]
+    return Case(
+        [Moments.of(*part) for part in parts],
+        Moments.of(*np.concatenate(parts, axis=1)),
+        Moments.empty(),
+        lambda found: Moments.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))),
+    )
+
+
 def stored_profile(profile: Profile) -> Profile:
     with tempfile.TemporaryDirectory() as folder:
         store = HourlyStore(Path(folder))
@@ -204,17 +316,171 @@ def log_histograms(draw: st.DrawFn) -> Case:
     )
 
 
+PAST = st.one_of(st.none(), st.datetimes(datetime(2026, 11, 18), datetime(2026, 11, 21)))  # noqa: DTZ001 - as above
+SERVED = st.tuples(
+    st.datetimes(datetime(2026, 11, 20), datetime(2026, 11, 20, 1)),  # noqa: DTZ001 - as above
+    st.sampled_from([None, "ok", "200", "timeout", "", "x" * 200]),
+    st.sampled_from([None, "champion", "fallback"]),
+    st.sampled_from([None, 1, 7, 32, -1]),
+    st.one_of(NUMBERS, st.floats(0, 1e4)),
+    PAST,
+    PAST,
+)
+
+
+@st.composite
+def served_rows(draw: st.DrawFn) -> list[pa.Table]:
+    """Return parts of a log with what was served, by whom and how fast, and of what age."""
+    time = pa.timestamp("us", tz="UTC")
+    types = {"predicted_at": time, "status": pa.string(), "by": pa.string(), "batch": pa.int64(), "ms": pa.float64()}
+    types |= {"users_at": time, "items_at": time}
+    parts = [draw(st.lists(SERVED, max_size=5)) for _ in range(draw(BATCHES))]
+    return [
+        pa.table({name: pa.array([row[at] for row in part], type_) for at, (name, type_) in enumerate(types.items())})
+        for part in parts
+    ]
+
+
+@st.composite
+def operations_profiles(draw: st.DrawFn) -> Case:
+    columns = LogColumns(status="status", served_by="by", batch_rows="batch", latency_ms={"total": "ms"})
+    parts = draw(served_rows())
+    return Case(
+        [OperationsProfile.of(part, columns) for part in parts],
+        OperationsProfile.of(pa.concat_tables(parts), columns),
+        OperationsProfile.empty(),
+        lambda record: OperationsProfile.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))),
+    )
+
+
+@st.composite
+def freshness_profiles(draw: st.DrawFn) -> Case:
+    ages = {"users": timedelta(hours=6), "items": timedelta(minutes=5)}
+    sources = [LoggedSource(name=name, max_age=age, column=f"{name}_at") for name, age in ages.items()]
+    parts = draw(served_rows())
+    return Case(
+        [FreshnessProfile.of(part, sources, predicted_at="predicted_at") for part in parts],
+        FreshnessProfile.of(pa.concat_tables(parts), sources, predicted_at="predicted_at"),
+        FreshnessProfile.empty(),
+        lambda record: FreshnessProfile.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))),
+    )
+
+
+@st.composite
+def source_ages(draw: st.DrawFn) -> Case:
+    values = st.one_of(st.sampled_from(SPECIAL), st.floats(-20, 1000))
+    parts = [(np.array(draw(some(values)), np.float64), draw(st.sampled_from(["", "a", "b"]))) for _ in range(3)]
+    whole, worst = np.concatenate([part for part, _ in parts]), max(problem for _, problem in parts)
+    limit = timedelta(minutes=5)
+    return Case(
+        [SourceAges.of(part, limit, problem=problem) for part, problem in parts],
+        SourceAges.of(whole, limit, problem=worst),
+        SourceAges.empty(),
+        lambda record: SourceAges.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))),
+    )
+
+
+@st.composite
+def intake_profiles(draw: st.DrawFn) -> Case:
+    # Every batch is an hour of its own; so are the ids that have no time.
+    kind, type_, values = draw(st.sampled_from(VALUES))
+    plan = IntakePlan(LOG, {"x": kind, "y": ColumnKind.NUMERIC}, ("x",), ("y",), longest=2)
+
+    def table(number: int) -> pa.Table:
+        size = draw(st.integers(0, 8))
+
+        def column(each: st.SearchStrategy[Any]) -> list[Any]:
+            return draw(st.lists(each, min_size=size, max_size=size))
+
+        moment = START.replace(hour=number)
+        return pa.table(
+            {
+                "prediction_id": pa.array(column(st.sampled_from([None, "a", "b", "c"])), pa.string()),
+                "predicted_at": pa.array(column(st.sampled_from([None, moment])), pa.timestamp("us", tz="UTC")),
+                "x": pa.array(column(values), type_),
+                "y": pa.array(column(st.sampled_from([None, 0.5, 2.0, float("inf")])), pa.float64()),
+            }
+        )
+
+    tables = [table(number) for number in range(draw(BATCHES))]
+    return Case(
+        [IntakeProfile.of(part, plan) for part in tables],
+        IntakeProfile.of(pa.concat_tables(tables), plan),
+        IntakeProfile.empty(),
+        lambda record: IntakeProfile.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))),
+    )
+
+
+FORMULAS = {
+    "mean": Formula.parse("mean(x) + count() - share(x > 1)"),
+    "ends": Formula.parse("max(x) - min(y)"),
+    "labels": Formula.parse("sum(where(actual == 1, x, y)) / count(plan == 'a')"),
+    "failing": Formula.parse("sum(nowhere)"),
+}
+# Halves, so that sums are exact: what rounding does where terms cancel is numpy's.
+HALVES = st.one_of(
+    st.none(), st.sampled_from([float("nan"), float("inf"), -1e200]), st.integers(-9, 9).map(lambda n: n / 2)
+)
+
+
+@st.composite
+def business_tables(draw: st.DrawFn) -> list[pa.Table]:
+    types = {"x": pa.float64(), "y": pa.float64(), "plan": pa.string(), "actual": pa.float64()}
+    row = st.tuples(HALVES, HALVES, TEXTS, LABELS)
+    batches = [draw(st.lists(row, max_size=20)) for _ in range(draw(BATCHES))]
+    return [
+        pa.table({name: pa.array([row[at] for row in rows], type_) for at, (name, type_) in enumerate(types.items())})
+        for rows in batches
+    ]
+
+
+@st.composite
+def business_profiles(draw: st.DrawFn) -> Case:
+    tables = draw(business_tables())
+
+    def record(rows: pa.Table) -> BusinessProfile:
+        return BusinessProfile.of(rows, FORMULAS, LOG)
+
+    return Case(
+        [record(part) for part in tables],
+        record(pa.concat_tables(tables)),
+        BusinessProfile.empty(),
+        lambda profile: BusinessProfile.from_json(json.loads(json.dumps(profile.to_json(), allow_nan=False))),
+    )
+
+
+@st.composite
+def formula_sums(draw: st.DrawFn) -> Case:
+    tables, formula = draw(business_tables()), draw(st.sampled_from(list(FORMULAS.values())))
+    return Case(
+        [FormulaSums.of(part, formula, LOG) for part in tables],
+        FormulaSums.of(pa.concat_tables(tables), formula, LOG),
+        FormulaSums.empty(formula),
+        lambda sums: FormulaSums.from_json(json.loads(json.dumps(sums.to_json(), allow_nan=False))),
+    )
+
+
 EXAMPLES: Mapping[str, st.SearchStrategy[Case]] = {
+    "monitoring_pipeline.describe.business:BusinessProfile": business_profiles(),
+    "monitoring_pipeline.describe.business:FormulaSums": formula_sums(),
+    "monitoring_pipeline.describe.intake:IntakeProfile": intake_profiles(),
     "monitoring_pipeline.describe.profiles:ColumnProfile": column_profiles(),
     "monitoring_pipeline.describe.profiles:Profile": profiles(),
-    "monitoring_pipeline.describe.outcomes:OutcomeProfile": outcome_profiles(),
+    "monitoring_pipeline.describe.outcomes:OutcomeProfile": st.one_of(
+        outcome_profiles(), multiclass_outcomes(), regression_outcomes(), ranking_outcomes()
+    ),
+    "monitoring_pipeline.describe.moments:Moments": moments(),
+    "monitoring_pipeline.describe.freshness:FreshnessProfile": freshness_profiles(),
+    "monitoring_pipeline.describe.freshness:SourceAges": source_ages(),
+    "monitoring_pipeline.describe.label_arrivals:LabelArrivals": label_arrivals(),
     "monitoring_pipeline.describe.log_histogram:LogHistogram": log_histograms(),
+    "monitoring_pipeline.describe.operations:OperationsProfile": operations_profiles(),
     "monitoring_pipeline.stats.cardinality:DistinctCount": distinct_counts(),
 }
 every_mergeable = pytest.mark.parametrize("name", EXAMPLES)
 
 
-def same(found: Any, expected: Any, *, rounding: float = 0.0, size: float = 0.0) -> bool:
+def same(found: Any, expected: Any, *, rounding: float = 0.0, size: Any = 0.0) -> bool:
     """Whether two records are equal: whole numbers exactly, floats up to `rounding` of their size."""
     if is_dataclass(expected):
         if isinstance(expected, ColumnProfile):
@@ -223,15 +489,13 @@ def same(found: Any, expected: Any, *, rounding: float = 0.0, size: float = 0.0)
         if isinstance(expected, LogHistogram):
             one_sided = LogHistogram({abs(number): count for number, count in expected.buckets.items()})
             size = 2.0 * expected.count * float(one_sided.quantile(1.0)) if expected.count else 0.0
-        names = [entry.name for entry in fields(expected)]
+        sizes = {"sums": size, "total": size}
+        if isinstance(expected, Moments):
+            largest = abs(expected.centre) + expected.sums[0, 4] ** 0.25
+            sizes = {"centre": largest, "sums": expected.sums[:, :1] * largest ** np.arange(5)}
         return all(
-            same(
-                getattr(found, name),
-                getattr(expected, name),
-                rounding=rounding,
-                size=size if name in ("sums", "total") else 0.0,
-            )
-            for name in names
+            same(getattr(found, name), getattr(expected, name), rounding=rounding, size=sizes.get(name, 0.0))
+            for name in (entry.name for entry in fields(expected))
         )
     if isinstance(expected, Mapping):
         return found.keys() == expected.keys() and all(

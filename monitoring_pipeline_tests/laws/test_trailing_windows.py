@@ -2,13 +2,14 @@
 
 from dataclasses import fields
 from datetime import datetime
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from monitoring_pipeline.describe.columns import ColumnKind
-from monitoring_pipeline.describe.profiles import ColumnProfile, ColumnWindows, Profile, ProfileSeries, merge_all
+from monitoring_pipeline.describe.profiles import ColumnProfile, ColumnWindows, Profile, ProfileSeries
 from monitoring_pipeline_tests.traffic import VERSION, column, hour
 
 SPECS = {
@@ -40,7 +41,7 @@ def hourly(seed: int) -> dict[datetime, Profile]:
 
 def window(profiles: dict[datetime, Profile], end: int, length: int) -> Profile:
     parts = [profiles[at] for at in map(hour, range(end - length + 1, end + 1)) if at in profiles]
-    return merge_all(parts, Profile.empty(VERSION, SPECS))
+    return reduce(Profile.merge, parts, Profile.empty(VERSION, SPECS))
 
 
 def bits(windows: ColumnWindows, index: int) -> list[bytes]:

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.errors import MonitoringError, TableError
 from monitoring_pipeline.retrain.training import (
     TooFewRowsError,
@@ -167,3 +168,38 @@ def test_a_block_that_holds_all_of_one_class_is_said() -> None:
     frame = pd.DataFrame({"x": np.arange(9.0), "actual": [1.0] * 3 + [0.0] * 6})
     with pytest.raises(TooFewRowsError, match="without one of 3 blocks in time one class is left"):
         cross_fitted_scores(frame, Remembering, features=["x"])
+
+
+def test_a_regressor_learns_from_every_outcome_that_is_a_finite_number() -> None:
+    frame = predictions()
+    amounts = frame.assign(actual=frame["actual"] * 0.5 - 3.0).astype({"actual": object})
+    recent = amounts.index[(amounts["at"] < BOUNDARY) & (amounts["at"] >= BOUNDARY - PLAN.window)]
+    amounts.loc[recent[:5], "actual"] = [np.inf, -np.inf, np.nan, "many", None]
+    found = split(amounts, task=Task.REGRESSION)
+    assert set(found.training["actual"]) | set(found.holdout["actual"]) == {-3.0, -2.5}
+    usable = pd.to_numeric(amounts.loc[recent, "actual"], errors="coerce").abs() < np.inf
+    assert len(found.training) == usable.sum()
+    with pytest.raises(TooFewRowsError, match=r"0 rows of 0 class\(es\)"):
+        split(amounts)
+
+
+def test_outcomes_that_are_all_the_same_teach_a_regressor_nothing() -> None:
+    with pytest.raises(TooFewRowsError, match=r"rows of 1 outcome\(s\), needed 50 of at least two"):
+        split(predictions().assign(actual=2.0), task=Task.REGRESSION)
+
+
+class Averaging:
+    """A regressor that predicts the mean of what it was fitted on."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.mean = rows["actual"].mean()
+
+    def predict(self, rows: pd.DataFrame) -> np.ndarray:
+        assert list(rows.columns) == ["x"]
+        return np.full(len(rows), self.mean)
+
+
+def test_a_block_of_values_is_predicted_by_a_regressor_fitted_without_it() -> None:
+    frame = pd.DataFrame({"x": np.arange(6.0), "actual": [1.0, 1.0, 1.0, 1.0, 4.0, 4.0]})
+    found = cross_fitted_scores(frame, Averaging, features=["x"], task=Task.REGRESSION)
+    assert found.tolist() == [2.5, 2.5, 2.5, 2.5, 1.0, 1.0]

@@ -10,6 +10,7 @@ from mlflow.models import infer_signature
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.errors import RegistryError, TableError
 from monitoring_pipeline.serve.scoring import load_scorer
 from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
@@ -116,6 +117,19 @@ def test_a_model_without_probabilities_of_two_classes_is_refused(registered: Reg
     registered.add("line", LinearRegression().fit(ROWS[["distance"]], LATE), ROWS[["distance"]])
     with pytest.raises(RegistryError, match="line v1 is a LinearRegression, need a binary classifier"):
         load_scorer(registered.uri, "line", 1, [])
+
+
+def test_a_regressor_gives_the_values_it_predicts_and_a_classifier_is_none(
+    registered: Registered, trees: HistGradientBoostingClassifier
+) -> None:
+    rows = ROWS[["distance"]]
+    model = LinearRegression().fit(rows, rows["distance"] * 2 + 1)
+    registered.add("amount", model, rows)
+    scorer = load_scorer(registered.uri, "amount", 1, [], task=Task.REGRESSION)
+    assert scorer.score(rows) == pytest.approx(rows["distance"] * 2 + 1)
+    assert scorer.score(rows.head(0)).shape == (0,)
+    with pytest.raises(RegistryError, match="trees v1 is a HistGradientBoostingClassifier, need a regressor"):
+        load_scorer(registered.uri, "trees", 1, [TREES], task=Task.REGRESSION)
 
 
 def test_a_model_without_signature_is_refused(registered: Registered) -> None:

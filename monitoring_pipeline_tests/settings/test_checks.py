@@ -98,6 +98,18 @@ def test_drift_pages_only_together_with_a_breach(condition: Any, pages_on_drift_
             "rules[0].condition.segment segment and window are not measured together.",
         ),
         (
+            {"rules": [rule({"metric": "attribution.leakage", "window": "7d", "level": "warning"})]},
+            "rules[0].condition.window attribution.leakage is measured on the sample of a day, not over 7d.",
+        ),
+        (
+            {"rules": [rule({"metric": "performance.slice_worsened", "window": "24h", "level": "warning"})]},
+            "rules[0].condition.metric performance.slice_worsened is measured of slices, each a segment of its own.",
+        ),
+        (
+            {"rules": [rule({"metric": "multivariate.mmd", "window": "24h", "level": "warning"}, severity="critical")]},
+            "rules[0].severity drift alone may be harmless and must not page.",
+        ),
+        (
             {"segments": {"columns": ["tenure"]}},
             "segments.columns[0] 'tenure' is not a categorical or boolean feature.",
         ),
@@ -179,3 +191,9 @@ def test_checks_survive_data_of_any_shape(section: str, nonsense: Any) -> None:
     accepted = section == "rules" and nonsense in (None, [])
 
     assert bool(found(**{section: nonsense})) is not accepted
+
+
+def test_conditions_may_speak_of_a_day_whatever_the_windows() -> None:
+    leak = {"metric": "attribution.leakage", "window": "24h", "column": "tenure", "level": "critical"}
+    worse = {"metric": "performance.slice_worsened", "window": "1d", "segment": "*", "level": "warning"}
+    assert found(windows=["1h"], rules=[rule({"any": [leak, worse]})]) == []

@@ -116,7 +116,7 @@ def test_every_problem_of_a_broken_file_is_reported_at_once_on_its_line(tmp_path
 @pytest.mark.parametrize(
     ("line", "where", "words"),
     [
-        ("windws: [1h]", "windws", "Did you mean 'windows'? Known here: aliases, columns,"),
+        ("windws: [1h]", "windws", "Did you mean 'windows'? Known here: aliases, attributions, business,"),
         ("drift: {min_row: 5}", "drift.min_row", "Did you mean 'min_rows'? Known here: alpha, bands, baselines, bins,"),
         ("columns: {skore: p}", "columns.skore", "Did you mean 'score'? Known here: batch_rows,"),
         (
@@ -255,17 +255,30 @@ def test_plain_data_is_checked_like_a_file() -> None:
         parse_monitor(data | {"windows": ["24h", "1d"]})
 
 
-def test_the_monitor_of_the_demonstration_fits_its_model() -> None:
-    from examples.flight_delays import model
+def test_the_monitors_of_the_demonstrations_fit_their_models() -> None:
+    from examples.bike_demand import model as bikes
+    from examples.flight_delays import model as flights
 
-    (monitor,) = [found for found in load_monitors(Path("monitors")) if found.model == model.NAME]
+    monitors = {found.model: found for found in load_monitors(Path("monitors"))}
 
-    assert set(monitor.features.numeric) == set(model.NUMERIC)
-    assert set(monitor.features.categorical) == set(model.CATEGORICAL)
-    assert monitor.retraining.trainer == f"{model.__name__}:{model.fit.__name__}"
-    assert {rule.name for rule in monitor.alert_rules()} == {
+    assert set(monitors) == {bikes.NAME, flights.NAME}
+    for monitor, model in ((monitors[bikes.NAME], bikes), (monitors[flights.NAME], flights)):
+        assert set(monitor.features.kinds()) == set(model.FEATURES)
+        assert set(monitor.features.numeric) == set(model.NUMERIC)
+        assert set(monitor.features.categorical) == set(model.CATEGORICAL)
+        assert monitor.retraining.trainer == f"{model.__name__}:{model.fit.__name__}"
+        assert set(monitor.retraining.trusted_types) == set(model.TRUSTED_TYPES)
+    assert {rule.name for rule in monitors[flights.NAME].alert_rules()} >= {
         "feature_drift",
         "score_drift",
         "ranking_decline",
+        "performance_drop",
+        "feature_changed_meaning",
+        "traffic_lost",
+        "labels_stopped",
+    }
+    assert {rule.name for rule in monitors[bikes.NAME].alert_rules()} >= {
+        "feature_drift",
+        "performance_decline",
         "performance_drop",
     }

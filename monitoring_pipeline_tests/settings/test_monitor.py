@@ -48,7 +48,8 @@ def test_a_short_file_has_the_documented_defaults() -> None:
     assert short.drift.false_alarms_per_month == 2.0
     assert short.judging_policy() == JudgingPolicy(false_alarms_per_month=2.0, alpha=0.01, calibrated=True)
     assert short.drift_policy() == DriftPolicy((HOUR, 24 * HOUR, 7 * 24 * HOUR), 1000)
-    assert short.reference_plan() == ReferencePlan([HOUR, 24 * HOUR, 7 * 24 * HOUR])
+    plan = ReferencePlan((HOUR, 24 * HOUR, 7 * 24 * HOUR), outcomes=short.outcome_plan(), intake=short.intake_plan())
+    assert short.reference_plan() == plan
 
 
 def test_features_keep_their_kind_and_the_order_of_the_kinds() -> None:
@@ -70,6 +71,14 @@ def test_the_default_rules_are_the_published_ones() -> None:
         "score_drift": (3, "warning", 6),
         "performance_decline": (5, "warning", 1),
         "performance_drop": (5, "critical", 1),
+        "feature_changed_meaning": (1, "critical", 6),
+        "data_missing": (1, "critical", 6),
+        "traffic_lost": (1, "critical", 1),
+        "bad_rows": (3, "warning", 12),
+        "serving_errors": (2, "critical", 1),
+        "serving_slow": (3, "warning", 0.25),
+        "features_stale": (2, "warning", 1),
+        "labels_stopped": (3, "warning", 12),
     }
     assert all(rule.runbook.startswith("docs/runbooks/") for rule in defaults.values())
 

@@ -39,8 +39,8 @@ def test_only_a_fired_decision_opens_an_episode(state: StateDatabase) -> None:
     (episode,) = state.open_episodes("churn")
     assert (episode.id, episode.status) == ("churn:2026-11-20T07Z:v12", EpisodeStatus.REQUESTED)
     assert (episode.hour, episode.opened_at) == (hour(1), hour(1) + timedelta(minutes=70))
-    assert state.last_episode("churn") == episode
-    assert state.last_episode("fraud") is None
+    assert state.episodes("churn") == [episode]
+    assert state.episodes("fraud") == []
 
 
 def test_deciding_an_hour_again_keeps_the_first_decision(state: StateDatabase) -> None:

@@ -24,12 +24,36 @@ def test_rows_lie_in_a_folder_per_hour_that_other_tools_can_read(tmp_path: Path)
     assert folders == [f"predictions/model=a%2Fb/hour=2026-11-20T0{number}Z" for number in range(2)]
 
 
-def test_rows_without_a_time_are_not_stored_and_do_not_cost_the_others(tmp_path: Path) -> None:
+def test_rows_without_a_time_are_kept_with_the_last_hour_of_their_batch(tmp_path: Path) -> None:
     log = ParquetPredictionLog(tmp_path, LOG)
-    rows = log_rows(3, seed=1, predicted_at=pa.array([START, None, START], TIME_TYPE))
+    rows = log_rows(3, seed=1, predicted_at=pa.array([START, None, START + HOUR], TIME_TYPE))
+    assert log.append(MODEL, rows) == 3
+    assert log.append(MODEL, rows) == 3
+    assert log.read(Window.of_hour(MODEL, START)).num_rows == 1
+    kept = log.read(Window.of_hour(MODEL, START + HOUR))
+    assert (kept.num_rows, kept["predicted_at"].null_count) == (2, 1)
+    assert prepare_predictions(kept, LOG).num_rows == 1
+    assert log.unplaced(MODEL).num_rows == 0
+
+
+def test_a_batch_without_any_time_is_kept_in_a_place_of_its_own(tmp_path: Path) -> None:
+    log = ParquetPredictionLog(tmp_path, LOG)
+    rows = log_rows(2, seed=1, predicted_at=pa.nulls(2, TIME_TYPE))
     assert log.append(MODEL, rows) == 2
-    assert log.read(Window.of_hour(MODEL, START)).num_rows == 2
-    assert log.append(MODEL, rows.slice(1, 1)) == 0
+    assert log.hours(MODEL, since=START - 24 * HOUR) == []
+    assert log.unplaced(MODEL)["prediction_id"].to_pylist() == rows["prediction_id"].to_pylist()
+
+
+def test_a_time_that_cannot_be_read_is_kept_as_it_was_written_and_costs_no_other_row(tmp_path: Path) -> None:
+    log = ParquetPredictionLog(tmp_path, LOG)
+    log.append(MODEL, log_rows(3, seed=1, predicted_at=["2026-11-20T00:10:00Z", "yesterday", "2026-11-20T00:20:00Z"]))
+    log.append(MODEL, log_rows(2, seed=2))
+    rows = log.read(Window.of_hour(MODEL, START))
+    assert rows.num_rows == 5
+    assert "yesterday" in rows["predicted_at"].to_pylist()
+    assert prepare_predictions(rows, LOG).num_rows == 4
+    with pytest.raises(TableError, match="none of 2 texts can be read, such as 'soon'"):
+        log.append(MODEL, log_rows(2, seed=3, predicted_at=["soon", "later"]))
 
 
 def test_rows_that_have_no_time_column_are_refused(tmp_path: Path) -> None:

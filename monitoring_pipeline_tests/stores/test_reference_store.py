@@ -1,14 +1,17 @@
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from monitoring_pipeline.describe.reference_json import reference_to_json
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, RegistryError
+from monitoring_pipeline.evaluate.attributions import Importances, Measured
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline.stores.reference_store import ARTIFACT, ReferenceStore
 from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
@@ -96,3 +99,23 @@ def test_saving_again_replaces_the_reference(registry: MlflowRegistry, tmp_path:
     loaded = store.load(MODEL, "5")
     assert loaded is not None
     assert loaded.digest == newest
+
+
+def test_importances_are_measured_once_for_each_way_of_measuring_and_a_failure_again(
+    registry: MlflowRegistry, tmp_path: Path
+) -> None:
+    store, known, asked = ReferenceStore(tmp_path, registry), of_version("1"), []
+    found = {"output": Importances(("tenure", "plan"), np.array([[0.3, 0.1], [0.0, np.nan]]), 300)}
+
+    def measure(answer: Measured) -> Measured:
+        asked.append(answer)
+        return answer
+
+    for how, answer in (("a", "not done"), ("a", found), ("a", "not done"), ("b", "not done")):
+        measured = store.importances(known, how, partial(measure, answer))
+    assert asked == ["not done", found, "not done"], "kept of the way that was measured"
+    assert measured == "not done"
+    again = store.importances(known, "a", partial(measure, "not done"))
+    assert not isinstance(again, str)
+    assert again["output"].to_json()["features"] == ["tenure", "plan"]
+    np.testing.assert_array_equal(again["output"].values, found["output"].values)

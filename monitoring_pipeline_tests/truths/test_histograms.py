@@ -12,6 +12,7 @@ from monitoring_pipeline.stats.histograms import (
     proportions,
     quantile_edges,
     smoothed_pair,
+    sorted_quantiles,
     sum_groups,
 )
 
@@ -54,6 +55,14 @@ def test_edges_rise_strictly_enclose_every_value_and_are_no_more_than_asked(
     assert edges[0] == values.min()
     assert edges[-1] == np.nextafter(values.max(), np.inf)
     assert 2 <= edges.size <= bins + 1
+
+
+@settings(deadline=None)
+@given(samples, st.lists(st.floats(0, 1), min_size=1))
+def test_quantiles_of_sorted_values_are_those_of_numpy_to_the_bit(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], shares: list[float]
+) -> None:
+    assert sorted_quantiles(np.sort(values), shares).tolist() == np.quantile(values, shares).tolist()
 
 
 def test_each_of_few_distinct_values_gets_its_own_bin() -> None:

@@ -7,8 +7,10 @@ from scipy import stats
 from scipy.special import comb
 
 from monitoring_pipeline.stats.block_limits import (
+    block_limit_from_level,
     block_limit_from_moments,
     block_moments,
+    block_p_value_from_level,
     block_p_value_from_moments,
 )
 from monitoring_pipeline.stats.distances import l_infinity_distance, population_stability_index
@@ -222,6 +224,43 @@ def test_the_limit_at_a_probability_has_the_p_value_that_is_left(independent: fl
 def test_equally_far_blocks_leave_no_doubt() -> None:
     p_values = block_p_value_from_moments([0.1, 0.0, 0.2], 0.1**0.05, 0.0, independent=5)
     assert p_values.tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("independent", [2, 4.4, 30])
+@pytest.mark.parametrize("probability", [0.5, 0.95, 0.999])
+def test_the_limit_from_a_level_has_the_p_value_that_is_left(independent: float, probability: float) -> None:
+    limit = block_limit_from_level([0.0, 2.0], 3.0, independent=independent, probability=probability)
+    assert limit[1] - limit[0] == pytest.approx(2.0)
+    p_value = block_p_value_from_level(limit, [0.0, 2.0], 3.0, independent=independent)
+    np.testing.assert_allclose(p_value, 1 - probability, rtol=1e-9)
+
+
+def test_a_distance_within_the_noise_is_no_evidence_and_fewer_than_two_blocks_no_answer() -> None:
+    assert block_p_value_from_level([0.0, 1.9, 2.0], 2.0, 1.0, independent=5).tolist() == [1, 1, 1]
+    assert float(block_p_value_from_level(0.1, 0.0, 0.0, independent=5)) == 0
+    assert np.isnan(block_p_value_from_level(1.0, 0.0, 1.0, independent=1.9))
+    assert np.isnan(block_limit_from_level(0.0, 1.0, independent=1.9))
+
+
+@pytest.mark.parametrize("directions", [2, 10, 20])
+@pytest.mark.parametrize("restlessness", [0.0, 1.0, 5.0])
+@pytest.mark.parametrize("weeks", [4, 12])
+def test_a_level_that_moves_in_one_direction_alarms_as_seldom_as_stated_from_overlapping_weeks(
+    directions: int, restlessness: float, weeks: int
+) -> None:
+    repetitions, days = 4000, 7
+    generator = np.random.default_rng(directions)
+    daily = generator.normal(size=(repetitions, (weeks + 1) * days, directions))
+    daily[..., 0] *= np.sqrt(1 + restlessness)
+    starts = range((weeks - 1) * days + 1)
+    squares = [(daily[:, start : start + days].mean(axis=1) ** 2).sum(axis=-1) * days for start in starts]
+    new = (daily[:, weeks * days :].mean(axis=1) ** 2).sum(axis=-1) * days
+    noise, level = directions - 1.0, np.maximum(np.mean(squares, axis=0) - (directions - 1), 1.0)
+    noise *= 1 + 1 / (2 * level)
+    p_values = block_p_value_from_level(new, noise, level, independent=weeks)
+    by_chance = stats.chi2.sf(new, directions)
+    for stated in (0.05, 0.01):
+        assert (np.maximum(p_values, by_chance) <= stated).mean() <= 1.6 * stated
 
 
 @pytest.mark.parametrize("blocks", [2, 4, 13])

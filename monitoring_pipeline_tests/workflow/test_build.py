@@ -13,6 +13,8 @@ from monitoring_pipeline_tests.deployments import ASKED
 
 ROOT = Path(__file__).parents[2]
 OUTSIDE = {"prediction_log", "label_log", "registered_model"}
+REPORTS = {"drift_report", "performance_report", "quality_report", "operations_report"}
+DAILY = ("sample_report", "attribution_report", "slice_report", "evidently_report")
 HEAVY = ("mlflow", "evidently", "sklearn", "skops", "slack_sdk", "matplotlib")
 
 
@@ -57,7 +59,7 @@ def test_lineage_leads_from_the_logs_and_the_registry_to_the_promotion(defs: dg.
     graph = defs.resolve_asset_graph()
     above = graph.get_ancestor_asset_keys(dg.AssetKey(["churn", "promotion"]))
     own = {key for key in graph.get_all_asset_keys() if key.path[0] == "churn"}
-    assert names(own) - names(set(above)) == {"promotion", "serving_sample", "sample_report"}, "samples are for people"
+    assert names(own) - names(set(above)) == {"promotion", *DAILY}, "nothing is made of the daily reports"
     assert names({key for key in above if not graph.get(key).parent_keys}) == OUTSIDE
 
 
@@ -72,13 +74,13 @@ def test_outcomes_come_from_labels_and_profiles_from_predictions(defs: dg.Defini
         "serving_profile": {"prediction_log", "reference_distributions"},
         "outcomes": {"prediction_log", "label_log"},
         "reference_distributions": {"registered_model"},
-        "verdicts": {"drift_report", "performance_report"},
+        "verdicts": REPORTS,
     }
 
 
 def test_every_asset_says_what_it_is_whose_and_of_which_kind(defs: dg.Definitions) -> None:
     specs = list(defs.resolve_all_asset_specs())
-    assert len(specs) == 2 * 15
+    assert len(specs) == 2 * (16 + len(DAILY))
     for spec in specs:
         assert spec.description, spec.key
         assert spec.kinds, spec.key
@@ -89,8 +91,8 @@ def test_every_asset_says_what_it_is_whose_and_of_which_kind(defs: dg.Definition
 def test_hourly_assets_have_utc_hours_and_one_backfill_policy(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     partitioned = {key for key in graph.get_all_asset_keys() if graph.get(key).partitions_def is not None}
-    hourly = {"serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts"}
-    assert {key.path[1] for key in partitioned} == {*hourly, "sample_report"}
+    hourly = {"serving_sample", "serving_profile", "outcomes", "verdicts", *REPORTS}
+    assert {key.path[1] for key in partitioned} == {*hourly, *DAILY}
     for key in partitioned:
         partitions = graph.get(key).partitions_def
         of_hours = key.path[1] in hourly

@@ -1,5 +1,6 @@
 """Tables in memory give what the assets write: the same stages, without a store."""
 
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -7,12 +8,14 @@ import pyarrow as pa
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.stores.mlflow_reference import REFERENCE_ROWS
 from monitoring_pipeline.workflow.offline import evaluate_tables
+from monitoring_pipeline.workflow.stages import REPORTS
 from monitoring_pipeline_tests.deployments import MODEL, Deployment, champion, customers, scored
 from monitoring_pipeline_tests.traffic import hour
 
 
 def by_key(signals: list[Signal]) -> dict[Any, Any]:
-    told = [signal for signal in signals if not signal.metric.startswith("model.")]
+    # A table has no signature and no age.
+    told = [signal for signal in signals if not signal.metric.startswith(("model.", "schema."))]
     return {signal.key: (signal.value, signal.absence, signal.low, signal.high, signal.rows) for signal in told}
 
 
@@ -22,7 +25,7 @@ def test_tables_give_the_signals_of_the_hourly_assets(deployment: Deployment) ->
     deployment.compute(0, 5)
     stored = [
         signal
-        for kind in ("drift", "performance")
+        for kind in REPORTS
         for signals in deployment.store.read_signals(kind, MODEL, hour(0), hour(6)).values()
         for signal in signals
     ]
@@ -30,7 +33,8 @@ def test_tables_give_the_signals_of_the_hourly_assets(deployment: Deployment) ->
     reference = registry.read_parquet(registry.version(MODEL, "1"), REFERENCE_ROWS)
     served = pa.Table.from_pandas(scored(rows, champion()).drop(columns="actual").assign(model_version="1"))
     labels = pa.Table.from_pandas(
-        rows[["prediction_id", "actual"]].assign(labelled_at=rows["predicted_at"]), preserve_index=False
+        rows[["prediction_id", "actual"]].assign(labelled_at=rows["predicted_at"] + timedelta(minutes=30)),
+        preserve_index=False,
     )
     found = evaluate_tables(deployment.monitor, reference, served, labels, computed_at=hour(8))
     assert (found.rows, found.labelled, len(found.hours)) == (360, 360, 6)
@@ -42,4 +46,8 @@ def test_without_labels_nothing_is_said_of_performance(deployment: Deployment) -
     served = pa.Table.from_pandas(rows)
     found = evaluate_tables(deployment.monitor, served, served, None, computed_at=hour(8))
     assert found.labelled is None
-    assert {signal.metric.partition(".")[0] for signal in found.signals} == {"drift"}
+    performance = [signal for signal in found.signals if signal.metric.startswith(("performance.", "concept."))]
+    assert performance
+    known = {signal.metric for signal in performance if signal.value is not None}
+    assert known == {"performance.label_coverage"}, "it is zero, and everything else unknown"
+    assert any(signal.metric == "drift.psi" and signal.value is not None for signal in found.signals)

@@ -1,0 +1,149 @@
+"""Signals about labels: how late they are, whether they still come, and how often they are corrected.
+
+Metrics: `labels.delay_p50`, `.delay_p95`, `.corrected_share`, `.repeated_share`, of the predictions of each window; and
+`labels.feedback_rate`, the share of predictions that had a label by the age at which nearly all do, with
+`labels.feedback_ratio`, the same over what it was in the weeks before. Add a metric of labels alone here. Keep what
+they say of the model out: that is performance.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from typing import Any
+
+from monitoring_pipeline.capture.windows import HOUR, window_name
+from monitoring_pipeline.describe.hours import hours_by_version
+from monitoring_pipeline.describe.label_arrivals import LabelArrivals
+from monitoring_pipeline.evaluate.signals import DESCRIBED_SHARE, Absence, Signal, warming_up
+from monitoring_pipeline.stats.intervals import wilson_interval
+
+AGES = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 720, 1440))
+"""Ages at which the maturity curve is read."""
+
+Hourly = Mapping[datetime, Mapping[str, LabelArrivals]]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPolicy:
+    """Windows; the age at which a prediction should have its label; what the share of those that do is held against.
+
+    min_rows: predictions below which a share or a quantile says nothing.
+    """
+
+    windows: tuple[timedelta, ...]
+    maturity: timedelta = timedelta(hours=24)
+    baseline: timedelta = timedelta(weeks=4)
+    min_rows: int = 100
+
+    @property
+    def reach(self) -> timedelta:
+        """How far before its end an evaluation reads arrivals."""
+        return max(self.windows) + self.maturity + self.baseline
+
+
+def labels_by_version(model: str, hourly: Hourly, hours: Sequence[datetime], policy: LabelPolicy) -> list[Signal]:
+    """Return the signals of every version that served in a window, and the feedback on all versions together.
+
+    `hourly` must reach back by the policy's reach. Whether labels come at all is nothing a model version can help.
+    """
+    served = {hour: {name: part.rows for name, part in entries.items()} for hour, entries in hourly.items()}
+    traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
+    signals: list[Signal] = []
+    for version, own_hours in hours_by_version(served, hours, reach=max(policy.windows)).items():
+        own = {hour: entries.get(version, LabelArrivals()) for hour, entries in hourly.items()}
+        everything = {hour: _merged(entries.values()) for hour, entries in hourly.items()}
+        for hour in own_hours:
+            for window in policy.windows:
+                place = {"model": model, "version": version, "window_start": hour + HOUR - window}
+                place |= {"window_end": hour + HOUR}
+                signals += _arrivals(place, own, traffic, window, policy)
+                signals += _feedback(place, everything, window, policy)
+    return signals
+
+
+def _merged(parts: Any) -> LabelArrivals:
+    return reduce(LabelArrivals.merge, parts, LabelArrivals())
+
+
+def _between(hourly: Mapping[datetime, LabelArrivals], start: datetime, length: int) -> dict[datetime, LabelArrivals]:
+    return {at: hourly[at] for step in range(length) if (at := start + step * HOUR) in hourly}
+
+
+def _arrivals(
+    place: dict[str, Any],
+    hourly: Mapping[datetime, LabelArrivals],
+    traffic: Mapping[datetime, int],
+    window: timedelta,
+    policy: LabelPolicy,
+) -> Iterator[Signal]:
+    start, length = place["window_start"], round(window / HOUR)
+    parts = _between(hourly, start, length)
+    total = _merged(parts.values())
+    why = warming_up({at: part.rows for at, part in parts.items()}, traffic, start=start, length=length)
+    if why is None and total.rows == 0:
+        why = Absence.EMPTY_HOUR, "no prediction was logged"
+    if why is None and total.labelled == 0:
+        why = Absence.NO_LABELS_YET, f"none of {total.rows} predictions has a label yet"
+    if why is None and total.labelled < policy.min_rows:
+        why = Absence.TOO_FEW_ROWS, f"{total.labelled} labelled rows, {policy.min_rows} are needed (labels.min_rows)"
+    for name, share in (("delay_p50", 0.5), ("delay_p95", 0.95)):
+        if why:
+            yield Signal(f"labels.{name}", **place, unit="s", absence=why[0], reason=why[1])
+        elif total.delays.count == 0:
+            reason = "every label is older than its prediction"
+            yield Signal(f"labels.{name}", **place, unit="s", absence=Absence.UNDEFINED, reason=reason)
+        else:
+            low, high = total.delays.quantile_interval(share)
+            value, rows = float(total.delays.quantile(share)), total.delays.count
+            yield Signal(f"labels.{name}", **place, value=value, low=low, high=high, rows=rows, unit="s")
+    for name, count in (("corrected_share", total.corrected), ("repeated_share", total.repeated)):
+        if why:
+            yield Signal(f"labels.{name}", **place, absence=why[0], reason=why[1])
+        else:
+            yield _share(f"labels.{name}", place, count, total.labelled)
+
+
+def _feedback(
+    place: dict[str, Any], hourly: Mapping[datetime, LabelArrivals], window: timedelta, policy: LabelPolicy
+) -> Iterator[Signal]:
+    """Yield how many of the predictions that are old enough by the end of the window had a label at that age."""
+    start, length = place["window_start"] - policy.maturity, round(window / HOUR)
+    parts = _between(hourly, start, length)
+    total = _merged(parts.values())
+    why = None
+    if len(parts) < DESCRIBED_SHARE * length:
+        why = Absence.WARMING_UP, f"{len(parts)} of {length} hours described, {window_name(policy.maturity)} ago"
+    elif total.rows == 0:
+        why = Absence.EMPTY_HOUR, f"no prediction was logged {window_name(policy.maturity)} ago"
+    elif total.rows < policy.min_rows:
+        why = Absence.TOO_FEW_ROWS, f"{total.rows} predictions, {policy.min_rows} are needed (labels.min_rows)"
+    if why:
+        for name in ("feedback_rate", "feedback_ratio"):
+            yield Signal(f"labels.{name}", **place, absence=why[0], reason=why[1])
+        return
+    ages = [age for age in AGES if age < policy.maturity] + [policy.maturity]
+    curve = {window_name(age): total.delays.count_up_to(age.total_seconds()) / total.rows for age in ages}
+    before = _merged(_between(hourly, start - policy.baseline, round(policy.baseline / HOUR)).values())
+    expected = before.delays.count_up_to(policy.maturity.total_seconds()) / before.rows if before.rows else None
+    in_time = total.delays.count_up_to(policy.maturity.total_seconds())
+    detail: dict[str, object] = {"labelled_by_age": curve, "predictions_from": start.isoformat()}
+    rate = _share("labels.feedback_rate", place, in_time, total.rows, baseline_value=expected, detail=detail)
+    yield rate
+    if expected is None or before.rows < policy.min_rows:
+        reason = f"{before.rows} predictions in the {window_name(policy.baseline)} before to compare with"
+        yield Signal("labels.feedback_ratio", **place, absence=Absence.WARMING_UP, reason=reason)
+    elif expected == 0:
+        reason = "no prediction had a label in time before either"
+        yield Signal("labels.feedback_ratio", **place, absence=Absence.UNDEFINED, reason=reason)
+    else:
+        value, low, high = ((each or 0.0) / expected for each in (rate.value, rate.low, rate.high))
+        reason = f"{in_time} of {total.rows} predictions had a label within {window_name(policy.maturity)}, "
+        reason += f"{expected:.1%} had in the {window_name(policy.baseline)} before"
+        place = place | {"low": low, "high": high, "rows": total.rows, "reason": reason}
+        yield Signal("labels.feedback_ratio", **place, value=value)
+
+
+def _share(metric: str, place: dict[str, Any], count: int, rows: int, **more: Any) -> Signal:
+    low, high = map(float, wilson_interval(count, rows))
+    return Signal(metric, **place, value=count / rows, low=low, high=high, rows=rows, **more)

@@ -1,0 +1,287 @@
+"""The sections of a monitor's YAML file: keys, their defaults, and which values they take.
+
+Add a setting here, in the section it belongs to, with a default that suits most models. Keep what sections become
+together out: that is in `monitor`; a section with a file of its own stands beside this one.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+
+from monitoring_pipeline.capture.labels import LabelColumns
+from monitoring_pipeline.capture.windows import hour_of
+from monitoring_pipeline.describe import distances
+from monitoring_pipeline.describe.columns import ColumnKind
+from monitoring_pipeline.describe.spans import Baseline, FixedPeriod, SameHoursOfWeek, TrailingWeeks
+from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS
+from monitoring_pipeline.judge.limits import Limit
+from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from monitoring_pipeline.settings.conditions import Duration, Section, TriggerForm, matching
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+PERFORMANCE_METRICS = tuple(sorted(HIGHER_IS_BETTER | LOWER_IS_BETTER))
+
+
+def _performance_metric(name: str) -> str:
+    if name not in PERFORMANCE_METRICS:
+        near = get_close_matches(name, PERFORMANCE_METRICS, n=1)
+        guess = f"Did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{guess}Known here: {', '.join(PERFORMANCE_METRICS)}.")
+    return name
+
+
+PerformanceMetric = Annotated[str, AfterValidator(_performance_metric)]
+
+
+_TRAINER = matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "A trainer is <module>:<function>, such as my_project.model:fit.")
+_VARIABLE = matching(r"[A-Z][A-Z0-9_]*", "Name an environment variable in capitals; the secret itself stays there.")
+
+
+def whole_hour(moment: datetime) -> datetime:
+    """Return a moment in UTC; refuses one between two hours."""
+    if hour_of(moment) != moment:
+        raise ValueError("Monitoring starts on a whole hour, such as 2026-04-01T00:00Z.")
+    return hour_of(moment)
+
+
+class Labels(Section):
+    """The label log, and how late labels may be: they are not waited for longer than `max_delay`.
+
+    `maturity` is the age at which nearly every prediction has its label; that fewer have one is an alarm of its own.
+    """
+
+    prediction_id: str = "prediction_id"
+    actual: str = "actual"
+    labelled_at: str = "labelled_at"
+    max_delay: Duration = timedelta(days=7)
+    maturity: Duration = timedelta(hours=24)
+    min_rows: Count = 100
+
+    def columns(self) -> LabelColumns:
+        return LabelColumns(self.prediction_id, self.actual, self.labelled_at)
+
+
+class Features(Section):
+    """The model's inputs by kind."""
+
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    boolean: tuple[str, ...] = ()
+    datetime: tuple[str, ...] = ()
+
+    def kinds(self) -> dict[str, ColumnKind]:
+        """Return the kind of every feature, in the order of the file."""
+        return {name: kind for kind in ColumnKind for name in getattr(self, kind.value)}
+
+
+class Sampling(Section):
+    """How many rows of an hour are kept for exact tests and reports."""
+
+    rows_per_hour: Count = 1000
+
+
+class Band(Section):
+    """Absolute limits of a metric; with only one, the other level is not used."""
+
+    warning: float
+    critical: float | None = None
+
+
+class Trailing(Section):
+    """The weeks before the window."""
+
+    kind: Literal["trailing"]
+    weeks: Count = 4
+
+    def baseline(self) -> Baseline:
+        return TrailingWeeks(self.weeks)
+
+
+class SameHours(Section):
+    """The same hours of the weeks before, so that a nightly trough is not called drift."""
+
+    kind: Literal["same_hours"]
+    weeks: Count = 4
+
+    def baseline(self) -> Baseline:
+        return SameHoursOfWeek(self.weeks)
+
+
+class Period(Section):
+    """A period in which all was well."""
+
+    kind: Literal["period"]
+    start: Annotated[AwareDatetime, AfterValidator(whole_hour)]
+    end: Annotated[AwareDatetime, AfterValidator(whole_hour)]
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> "Period":
+        if self.start >= self.end:
+            raise ValueError("A period ends after it starts: swap the two.")
+        return self
+
+    def baseline(self) -> Baseline:
+        return FixedPeriod(self.start, self.end)
+
+
+def _known_metric(name: str) -> str:
+    if name not in distances.METRICS:
+        near = get_close_matches(name, distances.METRICS, n=1)
+        guess = f"Did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{guess}Known here: {', '.join(distances.METRICS)}.")
+    return name
+
+
+DriftMetric = Annotated[str, AfterValidator(_known_metric)]
+
+
+class Drift(Section):
+    """Distances from the reference, and from other baselines.
+
+    `false_alarms_per_month` is the alarm budget: how many reports of a metric and window may name a drift that is
+    none. Thresholds follow from it and, if `calibrated`, from how restless the reference itself is; where it is null,
+    `alpha` is how often a single report may. `bands` replace the textbook's, and are the floor under what is
+    calibrated. `last_predictions` adds a window of the last so many predictions, for uneven traffic.
+    """
+
+    bins: int = Field(default=10, ge=2, le=100)
+    min_rows: Count = 1000
+    score_bins: int = Field(default=20, ge=2, le=100)
+    metrics: tuple[DriftMetric, ...] = Field(default=DEFAULT_METRICS, min_length=1)
+    segment_metrics: tuple[DriftMetric, ...] = ("psi",)
+    baselines: tuple[Annotated[Trailing | SameHours | Period, Field(discriminator="kind")], ...] = ()
+    last_predictions: Count | None = None
+    false_alarms_per_month: Annotated[float, Field(gt=0)] | None = 2.0
+    correction: Literal["benjamini_hochberg", "benjamini_yekutieli"] = "benjamini_hochberg"
+    alpha: Share = 0.01
+    calibrated: bool = True
+    bands: Mapping[DriftMetric, Band] = Field(default_factory=dict)
+
+
+class Segments(Section):
+    """Columns whose most frequent values are watched on their own; rarer ones are watched together."""
+
+    columns: tuple[str, ...] = ()
+    most: Count = 20
+
+
+class Concept(Section):
+    """Control charts of the hourly prediction errors.
+
+    `average_run_length` is how many labelled hours a chart runs between two false alarms; `slack` is half the shift it
+    finds fastest and `weight` that of the newest hour in its EWMA, in standard deviations of what is new in an hour.
+    """
+
+    history: Duration = timedelta(days=30)
+    average_run_length: Annotated[float, Field(ge=10)] = 8760.0
+    slack: Annotated[float, Field(gt=0)] = 0.5
+    weight: Share = 0.1
+    min_hours: Count = 24
+
+
+class Multivariate(Section):
+    """Drift of all features together, on samples of a day: how many rows it needs and looks at."""
+
+    min_rows: Count = 200
+    max_rows: Count = 1000
+    permutations: Annotated[int, Field(ge=19)] = 100
+    calibration_blocks: Annotated[int, Field(ge=2)] = 12
+
+
+class BaselineShares(Section):
+    """How far below its own baseline a model warns and is critical, as shares of the baseline."""
+
+    warning: Share = 0.05
+    critical: Share = 0.15
+
+
+class Performance(Section):
+    """Metrics on labelled rows: how many they need, and against what they are judged.
+
+    `segment_metrics` are measured per segment too. `costs` says what a prediction costs, by actual and predicted class:
+    `{"0": {"1": 5}}` is what a false positive costs. `quantile` is that of the pinball loss.
+    """
+
+    min_rows: Count = 100
+    min_coverage: float = Field(default=0.6, ge=0, le=1)
+    baseline: BaselineShares = BaselineShares()
+    floors: Mapping[PerformanceMetric, Band] = Field(default_factory=dict)
+    segment_metrics: tuple[PerformanceMetric, ...] = ("accuracy", "roc_auc", "mae", "ndcg_at_k")
+    quantile: Share = 0.5
+    costs: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
+    significant_only: bool = True
+
+
+class Ranking(Section):
+    """How many items of a list matter, and how many there are to recommend, where that is known."""
+
+    top: Count = 10
+    catalogue: Count | None = None
+
+
+class Fairness(Section):
+    """Columns with protected attributes, whose groups are compared with each other; pairs of them make groups too."""
+
+    attributes: tuple[str, ...] = ()
+    intersections: bool = True
+    most: Count = 20
+    min_rows: Count = 100
+
+
+class LimitForm(Section):
+    """Where a metric that is judged by itself starts to be bad, on either side: `{above: {warning: 0.3}}`."""
+
+    above: Band | None = None
+    below: Band | None = None
+
+    def limits(self) -> tuple[Limit, ...]:
+        sides = {"above": self.above, "below": self.below}
+        return tuple(
+            Limit(band.warning, band.critical, "below" if side == "below" else "above")
+            for side, band in sides.items()
+            if band is not None
+        )
+
+
+class Retraining(Section):
+    """When to retrain, with what, and what a challenger must show. Without a trainer decisions are only recorded.
+
+    `mix_reference` is the share of the champion's reference rows that is put before the training window.
+    `trusted_types` names the types, beyond skops' own safe ones, that a saved model of this trainer may contain.
+    """
+
+    mode: Literal["any", "all", "at_least"] = "at_least"
+    at_least: Count = 2
+    triggers: tuple[TriggerForm, ...] | None = Field(default=None, min_length=1)
+    minimum_labelled_rows: Count = 5000
+    cooldown: Duration = timedelta(days=7)
+    daily_cap: Count = 1
+    trainer: Annotated[str, _TRAINER] | None = None
+    training_window: Duration = timedelta(days=60)
+    holdout: Duration = timedelta(days=3)
+    metric: Literal["roc_auc", "log_loss", "mae", "rmse"] = "roc_auc"
+    margin: float = Field(default=0.005, ge=0)
+    mix_reference: float = Field(default=0.0, ge=0, le=1)
+    trusted_types: tuple[str, ...] = ()
+
+
+class Slack(Section):
+    """A Slack channel; the token itself stays in the environment variable named here."""
+
+    channel: Annotated[str, matching(r"[#@]?[\w.-]+", "Write a channel, such as '#ml-monitoring' (in quotes).")]
+    token_env: Annotated[str, _VARIABLE] = "SLACK_BOT_TOKEN"  # noqa: S105 - the name of a variable
+    base_url: str = "https://slack.com/api/"
+
+
+ChannelName = Literal["console", "slack"]
+
+
+class Notifications(Section):
+    """Which channels hear of which severity; a severity without a route has the default one of notify."""
+
+    routes: Mapping[Literal["info", "warning", "critical"], tuple[ChannelName, ...]] = Field(default_factory=dict)
+    slack: Slack | None = None
