@@ -58,7 +58,7 @@ def monitor(task: Task) -> Monitor:
         "segments": {"columns": ["plan", "region"]},
         "drift": {"min_rows": 20, "metrics": ["psi", "ks"]},
         "performance": {"min_rows": 10, "segment_metrics": []},
-        "concept": {"min_hours": 1},
+        "concept": {"min_hours": 1, "history": "24h"},
         "labels": {"min_rows": 20, "maturity": "1h"},
         "quality": {"min_rows": 20},
         "operations": {"max_batch_rows": 32, "min_rows": 5},

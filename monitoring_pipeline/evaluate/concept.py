@@ -33,8 +33,9 @@ from monitoring_pipeline.describe.hours import hours_by_version
 from monitoring_pipeline.describe.outcome_plan import OutcomePlan
 from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile, Task
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.evaluate.performance import label_absence, merge_outcomes
+from monitoring_pipeline.evaluate.performance import label_absence
 from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
+from monitoring_pipeline.evaluate.trailing import totals
 from monitoring_pipeline.stats.autocorrelation import innovations
 from monitoring_pipeline.stats.change_points import locate_change
 from monitoring_pipeline.stats.intervals import normal_interval
@@ -272,12 +273,13 @@ def rate_gap_signals(
     The interval is as wide as the dispersion and memory of the reference's hours make it; without them, as for
     independent rows.
     """
+    last = totals(outcomes, policy.plan.empty())
     for hour in hours:
         for window in policy.windows:
             start, length = hour + HOUR - window, round(window / HOUR)
             parts = {at: outcomes[at] for step in range(length) if (at := start + step * HOUR) in outcomes}
             rows = {at: part.rows for at, part in parts.items()}
-            total = merge_outcomes(parts.values(), policy.plan)
+            total = last(hour + HOUR, length)
             assert isinstance(total, BinaryOutcomes)
             place: dict[str, Any] = {
                 "model": model,

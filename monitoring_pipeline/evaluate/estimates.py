@@ -12,7 +12,6 @@ Add the estimate of another task to `_ESTIMATES`. Keep formulas out: they belong
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,17 +20,17 @@ from scipy.special import stdtrit
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.columns import IntArray
-from monitoring_pipeline.describe.hours import hours_by_version
 from monitoring_pipeline.describe.loss_model import FOLDS
 from monitoring_pipeline.describe.multiclass_outcomes import SHOWN_BINS, MulticlassOutcomes
 from monitoring_pipeline.describe.outcome_plan import OutcomePlan
-from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile, Task
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.describe.regression_outcomes import RegressionOutcomes
 from monitoring_pipeline.evaluate.measures import Measure
 from monitoring_pipeline.evaluate.multiclass_measures import averages
-from monitoring_pipeline.evaluate.performance import label_absence, measures_of, merge_outcomes
-from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
+from monitoring_pipeline.evaluate.performance import label_absence, measures_of
+from monitoring_pipeline.evaluate.signals import Absence, Signal
+from monitoring_pipeline.evaluate.trailing import TrailingWindow, totals, trailing_windows
 from monitoring_pipeline.stats.confidence_estimates import (
     ScoreCalibration,
     expected_accuracy_deviation,
@@ -88,54 +87,45 @@ def estimates_by_version(
     if policy.plan.task not in _ESTIMATES:
         return []
     empty = policy.plan.empty()
-    served = {hour: {name: part.rows for name, part in entries.items()} for hour, entries in outcomes.items()}
-    traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
+    made: dict[str, tuple[OutcomeProfile, Estimator]] = {
+        version: (reference.outcomes, _ESTIMATES[policy.plan.task](reference.outcomes))
+        for version, reference in references.items()
+        if reference.outcomes is not None
+    }
     signals: list[Signal] = []
-    for version, own_hours in hours_by_version(served, hours, reach=max(policy.windows)).items():
-        own = {hour: entries.get(version, empty) for hour, entries in outcomes.items()}
-        reference = references.get(version)
-        baseline = reference.outcomes if reference else None
-        estimate = _ESTIMATES[policy.plan.task](baseline) if baseline is not None else None
-        days = lru_cache(maxsize=None)(lambda end, own=own, estimate=estimate: _day(own, end, estimate, policy))
-        for hour in own_hours:
-            for window in policy.windows:
-                place = {"model": model, "version": version, "window_start": hour + HOUR - window}
-                place |= {"window_end": hour + HOUR}
-                signals += _window_signals(place, own, traffic, window, baseline, estimate, policy)
-            place = {"model": model, "version": version, "window_start": hour, "window_end": hour + HOUR}
-            signals.append(_largest_error(place, [days(hour + HOUR - back * DAY) for back in range(_memory(policy))]))
+    for window in trailing_windows(outcomes, hours, policy.windows, empty):
+        signals += _window_signals(window, model, made.get(window.version), policy)
+    days: dict[tuple[str, datetime], Signal | None] = {}
+    last = {
+        version: totals({at: parts[version] for at, parts in outcomes.items() if version in parts}, empty)
+        for version in made
+    }
+    for version, end in dict.fromkeys((signal.version, signal.window_end) for signal in signals):
+        ends = [end - back * DAY for back in range(round(policy.memory / DAY))]
+        for day in ends if version in made else ():
+            if (version, day) not in days:
+                days[version, day] = _day(last[version](day, 24), day, made[version][1], policy)
+        place = {"model": model, "version": version, "window_start": end - HOUR, "window_end": end}
+        signals.append(_largest_error(place, [days.get((version, day)) for day in ends]))
     return signals
 
 
-def _memory(policy: EstimatePolicy) -> int:
-    return round(policy.memory / DAY)
-
-
-def _between(own: HourlyOutcomes, start: datetime, length: int) -> dict[datetime, OutcomeProfile]:
-    return {at: own[at] for step in range(length) if (at := start + step * HOUR) in own}
-
-
 def _window_signals(
-    place: dict[str, Any],
-    own: HourlyOutcomes,
-    traffic: Mapping[datetime, int],
-    window: timedelta,
-    baseline: OutcomeProfile | None,
-    estimate: Estimator | None,
+    window: TrailingWindow[OutcomeProfile],
+    model: str,
+    made: tuple[OutcomeProfile, Estimator] | None,
     policy: EstimatePolicy,
 ) -> Iterator[Signal]:
-    start, length = place["window_start"], round(window / HOUR)
-    parts = _between(own, start, length)
-    total = merge_outcomes(parts.values(), policy.plan)
-    why = warming_up({at: part.rows for at, part in parts.items()}, traffic, start=start, length=length)
+    place, total, why = window.place(model), window.total, window.missing
     if why is None and total.rows == 0:
         why = Absence.EMPTY_HOUR, "no prediction was logged"
-    if why is None and (estimate is None or baseline is None):
-        why = Absence.NO_REFERENCE, "the labelled reference rows of this version are not known"
-    if why or estimate is None or baseline is None:
+    if made is None:
+        why = why or (Absence.NO_REFERENCE, "the labelled reference rows of this version are not known")
+    if why or made is None:
         assert why is not None
         yield Signal("estimate.error", **place, absence=why[0], reason=why[1])
         return
+    baseline, estimate = made
     rows, found = estimate(total)
     known = {each.name: each for each in measures_of(baseline, {}) if not each.part}
     if rows < policy.min_rows:
@@ -190,11 +180,9 @@ def _error(
     return Signal("estimate.error", **place | ends, value=error, rows=rows, reason=reason, detail=detail)
 
 
-def _day(own: HourlyOutcomes, end: datetime, estimate: Estimator | None, policy: EstimatePolicy) -> Signal | None:
+def _day(total: OutcomeProfile, end: datetime, estimate: Estimator, policy: EstimatePolicy) -> Signal | None:
     """Return the error of the 24 hours before `end`, None where it is not known."""
-    parts = _between(own, end - DAY, 24)
-    total = merge_outcomes(parts.values(), policy.plan)
-    if estimate is None or total.labelled < policy.min_rows:
+    if total.labelled < policy.min_rows:
         return None
     rows, found = estimate(total)
     if rows < policy.min_rows:

@@ -17,17 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.groups import AND, Grouping, attributes_of
-from monitoring_pipeline.describe.hours import hours_by_version
 from monitoring_pipeline.describe.multiclass_outcomes import MulticlassOutcomes
 from monitoring_pipeline.describe.outcome_plan import OutcomePlan
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.multiclass_measures import confusion_matrix
-from monitoring_pipeline.evaluate.performance import label_absence, merge_outcomes
-from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
+from monitoring_pipeline.evaluate.performance import label_absence
+from monitoring_pipeline.evaluate.signals import Absence, Signal
+from monitoring_pipeline.evaluate.trailing import trailing_windows
 from monitoring_pipeline.stats.intervals import normal_interval, wilson_interval
 
 ODDS = ("true_positive_rate", "false_positive_rate")
@@ -66,28 +65,17 @@ def fairness_by_version(
     """Return the fairness of every version that served in a window, beside that of its reference rows."""
     if not policy.grouping.attributes:
         return []
-    empty = policy.plan.empty()
-    served = {hour: {name: part.rows for name, part in entries.items()} for hour, entries in outcomes.items()}
-    traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
+    known: dict[str, dict[tuple[str, str, str], float | None]] = {}
+    for version, reference in references.items():
+        before = reference.outcomes.segments if reference.outcomes else {}
+        measured = _measured({}, before, policy, None)
+        known[version] = {(each.metric, each.column, each.segment): each.value for each in measured}
     signals: list[Signal] = []
-    for version, own_hours in hours_by_version(served, hours, reach=max(policy.windows)).items():
-        reference = references.get(version)
-        before = reference.outcomes.segments if reference and reference.outcomes else {}
-        expected = {
-            (each.metric, each.column, each.segment): each.value for each in _measured({}, before, policy, None)
-        }
-        for hour in own_hours:
-            for window in policy.windows:
-                start, length = hour + HOUR - window, round(window / HOUR)
-                known = [at for step in range(length) if (at := start + step * HOUR) in outcomes]
-                parts = {at: outcomes[at].get(version, empty) for at in known}
-                rows = {at: part.rows for at, part in parts.items()}
-                missing = warming_up(rows, traffic, start=start, length=length)
-                total = merge_outcomes(parts.values(), policy.plan)
-                place = {"model": model, "version": version, "window_start": start, "window_end": hour + HOUR}
-                for signal in _measured(place, total.segments, policy, missing):
-                    value = expected.get((signal.metric, signal.column, signal.segment))
-                    signals.append(signal if value is None else replace(signal, baseline_value=value))
+    for window in trailing_windows(outcomes, hours, policy.windows, policy.plan.empty()):
+        expected = known.get(window.version, {})
+        for signal in _measured(window.place(model), window.total.segments, policy, window.missing):
+            value = expected.get((signal.metric, signal.column, signal.segment))
+            signals.append(signal if value is None else replace(signal, baseline_value=value))
     return signals
 
 

@@ -66,6 +66,8 @@ def freshness_by_version(
     policy: FreshnessPolicy,
 ) -> list[Signal]:
     """Return how old every source was for the requests of every version, against its reference rows where known."""
+    if not policy.sources:
+        return []
     blank, signals = SourceAges.empty(), list[Signal]()
     for window in trailing_windows(hourly, hours, policy.windows, FreshnessProfile.empty()):
         place, total = window.place(model), window.total

@@ -6,16 +6,16 @@ Metrics: `labels.delay_p50`, `.delay_p95`, `.corrected_share`, `.repeated_share`
 they say of the model out: that is performance.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any
 
 from monitoring_pipeline.capture.windows import HOUR, window_name
-from monitoring_pipeline.describe.hours import hours_by_version
 from monitoring_pipeline.describe.label_arrivals import LabelArrivals
-from monitoring_pipeline.evaluate.signals import DESCRIBED_SHARE, Absence, Signal, warming_up
+from monitoring_pipeline.evaluate.signals import DESCRIBED_SHARE, Absence, Signal
+from monitoring_pipeline.evaluate.trailing import TrailingWindow, totals, trailing_windows
 from monitoring_pipeline.stats.intervals import wilson_interval
 
 AGES = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 720, 1440))
@@ -47,40 +47,17 @@ def labels_by_version(model: str, hourly: Hourly, hours: Sequence[datetime], pol
 
     `hourly` must reach back by the policy's reach. Whether labels come at all is nothing a model version can help.
     """
-    served = {hour: {name: part.rows for name, part in entries.items()} for hour, entries in hourly.items()}
-    traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
+    everything = {hour: reduce(LabelArrivals.merge, parts.values(), LabelArrivals()) for hour, parts in hourly.items()}
+    last = totals(everything, LabelArrivals())
     signals: list[Signal] = []
-    for version, own_hours in hours_by_version(served, hours, reach=max(policy.windows)).items():
-        own = {hour: entries.get(version, LabelArrivals()) for hour, entries in hourly.items()}
-        everything = {hour: _merged(entries.values()) for hour, entries in hourly.items()}
-        for hour in own_hours:
-            for window in policy.windows:
-                place = {"model": model, "version": version, "window_start": hour + HOUR - window}
-                place |= {"window_end": hour + HOUR}
-                signals += _arrivals(place, own, traffic, window, policy)
-                signals += _feedback(place, everything, window, policy)
+    for window in trailing_windows(hourly, hours, policy.windows, LabelArrivals()):
+        signals += _arrivals(window, model, policy)
+        signals += _feedback(window, model, everything, last, policy)
     return signals
 
 
-def _merged(parts: Any) -> LabelArrivals:
-    return reduce(LabelArrivals.merge, parts, LabelArrivals())
-
-
-def _between(hourly: Mapping[datetime, LabelArrivals], start: datetime, length: int) -> dict[datetime, LabelArrivals]:
-    return {at: hourly[at] for step in range(length) if (at := start + step * HOUR) in hourly}
-
-
-def _arrivals(
-    place: dict[str, Any],
-    hourly: Mapping[datetime, LabelArrivals],
-    traffic: Mapping[datetime, int],
-    window: timedelta,
-    policy: LabelPolicy,
-) -> Iterator[Signal]:
-    start, length = place["window_start"], round(window / HOUR)
-    parts = _between(hourly, start, length)
-    total = _merged(parts.values())
-    why = warming_up({at: part.rows for at, part in parts.items()}, traffic, start=start, length=length)
+def _arrivals(window: TrailingWindow[LabelArrivals], model: str, policy: LabelPolicy) -> Iterator[Signal]:
+    place, total, why = window.place(model), window.total, window.missing
     if why is None and total.rows == 0:
         why = Absence.EMPTY_HOUR, "no prediction was logged"
     if why is None and total.labelled == 0:
@@ -105,15 +82,20 @@ def _arrivals(
 
 
 def _feedback(
-    place: dict[str, Any], hourly: Mapping[datetime, LabelArrivals], window: timedelta, policy: LabelPolicy
+    window: TrailingWindow[LabelArrivals],
+    model: str,
+    everything: Mapping[datetime, LabelArrivals],
+    last: Callable[[datetime, int], LabelArrivals],
+    policy: LabelPolicy,
 ) -> Iterator[Signal]:
     """Yield how many of the predictions that are old enough by the end of the window had a label at that age."""
-    start, length = place["window_start"] - policy.maturity, round(window / HOUR)
-    parts = _between(hourly, start, length)
-    total = _merged(parts.values())
+    place, start = window.place(model), window.start - policy.maturity
+    length = round((window.end - window.start) / HOUR)
+    described = sum(start + step * HOUR in everything for step in range(length))
+    total = last(window.end - policy.maturity, length)
     why = None
-    if len(parts) < DESCRIBED_SHARE * length:
-        why = Absence.WARMING_UP, f"{len(parts)} of {length} hours described, {window_name(policy.maturity)} ago"
+    if described < DESCRIBED_SHARE * length:
+        why = Absence.WARMING_UP, f"{described} of {length} hours described, {window_name(policy.maturity)} ago"
     elif total.rows == 0:
         why = Absence.EMPTY_HOUR, f"no prediction was logged {window_name(policy.maturity)} ago"
     elif total.rows < policy.min_rows:
@@ -124,7 +106,7 @@ def _feedback(
         return
     ages = [age for age in AGES if age < policy.maturity] + [policy.maturity]
     curve = {window_name(age): total.delays.count_up_to(age.total_seconds()) / total.rows for age in ages}
-    before = _merged(_between(hourly, start - policy.baseline, round(policy.baseline / HOUR)).values())
+    before = last(start, round(policy.baseline / HOUR))
     expected = before.delays.count_up_to(policy.maturity.total_seconds()) / before.rows if before.rows else None
     in_time = total.delays.count_up_to(policy.maturity.total_seconds())
     detail: dict[str, object] = {"labelled_by_age": curve, "predictions_from": start.isoformat()}

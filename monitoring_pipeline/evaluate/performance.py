@@ -8,7 +8,6 @@ out: they belong in judge.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from monitoring_pipeline.evaluate.multiclass_measures import multiclass_measures
 from monitoring_pipeline.evaluate.ranking_measures import ranking_against, ranking_measures
 from monitoring_pipeline.evaluate.regression_measures import regression_against, regression_measures
 from monitoring_pipeline.evaluate.signals import Absence, Signal, warming_up
+from monitoring_pipeline.evaluate.trailing import totals
 from monitoring_pipeline.stats.intervals import wilson_interval
 
 MEASURES: Mapping[Task, Callable[[Any, Costs], Iterable[Measure]]] = {
@@ -93,23 +93,18 @@ def performance_signals(
     yet this version's.
     """
     expected = _expected(baseline, policy)
+    last = totals(outcomes, policy.plan.empty())
     signals: list[Signal] = []
     for hour in hours:
         for window in policy.windows:
             start, length = hour + HOUR - window, round(window / HOUR)
-            parts = [outcomes[at] for step in range(length) if (at := start + step * HOUR) in outcomes]
             place = {"model": model, "version": version, "window_start": start, "window_end": hour + HOUR}
             rows = {at: outcomes[at].rows for step in range(length) if (at := start + step * HOUR) in outcomes}
             missing = warming_up(rows, traffic or {}, start=start, length=length)
-            total = merge_outcomes(parts, policy.plan)
+            total = last(hour + HOUR, length)
             signals += _window_signals(place, total, baseline, expected, policy, missing)
             signals += _segment_signals(place, total, baseline, policy, missing)
     return signals
-
-
-def merge_outcomes(parts: Iterable[OutcomeProfile], plan: OutcomePlan) -> OutcomeProfile:
-    """Return the merge of outcome profiles, oldest first."""
-    return reduce(lambda total, part: total.merge(part) if part.rows else total, parts, plan.empty())
 
 
 def measures_of(total: OutcomeProfile, costs: Costs) -> Iterable[Measure]:

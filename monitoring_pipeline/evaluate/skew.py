@@ -89,10 +89,7 @@ def skew_by_version(
     said of types, and swapped features are found by their distributions alone.
     """
     parts = {
-        hour: {
-            version: _Hour(part, log.predicted_at)
-            for version, part in rows_by_version(rows, version=log.version, default=UNVERSIONED).items()
-        }
+        hour: {version: _Hour(part, log.predicted_at) for version, part in _versions(rows, log).items()}
         for hour, rows in samples.items()
     }
     served = {hour: {version: part.rows.num_rows for version, part in each.items()} for hour, each in parts.items()}
@@ -113,6 +110,11 @@ def skew_by_version(
                 place = {"model": model, "version": version, "window_start": first, "window_end": hour + HOUR}
                 signals += _window_signals(training, spanned, place, window, policy)
     return signals
+
+
+def _versions(rows: pa.Table, log: LogColumns) -> dict[str, pa.Table]:
+    """Return the rows of each version; an hour without rows has no columns either."""
+    return rows_by_version(rows, version=log.version, default=UNVERSIONED) if rows.num_rows else {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,7 +51,7 @@ def trailing_windows(
     served = {hour: {name: record.rows for name, record in entries.items()} for hour, entries in hourly.items()}
     traffic = {hour: sum(counts.values()) for hour, counts in served.items()}
     for version, own_hours in hours_by_version(served, hours, reach=max(windows)).items():
-        total = _totals({hour: entries[version] for hour, entries in hourly.items() if version in entries}, empty)
+        total = totals({hour: entries[version] for hour, entries in hourly.items() if version in entries}, empty)
         for hour in own_hours:
             for window in windows:
                 start, length = hour + HOUR - window, round(window / HOUR)
@@ -62,8 +62,8 @@ def trailing_windows(
                 yield TrailingWindow(version, start, hour + HOUR, total(hour + HOUR, length), missing)
 
 
-def _totals(own: Mapping[datetime, Record], empty: Record) -> Callable[[datetime, int], Record]:
-    """Return a function that merges the last so many hours before a moment.
+def totals(own: Mapping[datetime, Record], empty: Record) -> Callable[[datetime, int], Record]:
+    """Return a function that merges the last so many hours before a moment; hours that are missing count nothing.
 
     From blocks of 1, 2, 4 ... hours, each made once: a week is three of them, however many weeks overlap.
     """

@@ -41,9 +41,19 @@ def watched_metrics(task: Task, *, score: str | None, prediction: str | None) ->
 
 
 def default_rules(
-    *, window: str, features: Sequence[str], score: str | None, prediction: str | None, task: Task = Task.BINARY
+    *,
+    window: str,
+    features: Sequence[str],
+    score: str | None,
+    prediction: str | None,
+    task: Task = Task.BINARY,
+    logged: frozenset[str] = frozenset(),
 ) -> tuple[Rule, ...]:
-    """Return the rules on drift, performance, quality and serving: drift alone warns, a page needs more."""
+    """Return the rules on drift, performance, quality and serving: drift alone warns, a page needs more.
+
+    `logged` names what else a monitor knows of its requests: `status`, `latency`, `sources`. A rule on what nobody logs
+    would be unknown for ever.
+    """
     drift = _feature_drift(window, features)
     watched = watched_metrics(task, score=score, prediction=prediction)
     declined = _performance(watched, window, Level.WARNING)
@@ -55,7 +65,7 @@ def default_rules(
         Rule("performance_decline", declined, 5, Level.WARNING, timedelta(hours=1), 3, "docs/runbooks/low-accuracy.md"),
         Rule("performance_drop", dropped, 5, Level.CRITICAL, timedelta(hours=1), 3, "docs/runbooks/low-accuracy.md"),
         *_broken_inputs(),
-        *_serving(window),
+        *(rule for needed, rule in _serving(window) if needed in logged or not needed),
     )
 
 
@@ -74,17 +84,17 @@ def _broken_inputs() -> tuple[Rule, ...]:
     )
 
 
-def _serving(window: str) -> tuple[Rule, ...]:
-    """Return the rules on how requests are served and on whether labels still come."""
+def _serving(window: str) -> tuple[tuple[str, Rule], ...]:
+    """Return the rules on how requests are served and on whether labels still come, by what must be logged."""
     errors, hour = SignalCondition("operations.error_rate", "1h", column="", level=Level.CRITICAL), timedelta(hours=1)
     slow = _any("operations.latency_p95", "operations.latency_p99", level=Level.WARNING)
     stale = _any("freshness.critical_share")
     silent = SignalCondition("labels.feedback_ratio", window, column="", level=Level.CRITICAL)
     return (
-        Rule("serving_errors", errors, 2, Level.CRITICAL, hour, 3, "docs/runbooks/error-rate.md"),
-        Rule("serving_slow", slow, 3, Level.WARNING, timedelta(minutes=15), 3, "docs/runbooks/high-latency.md"),
-        Rule("features_stale", stale, 2, Level.WARNING, hour, 3, "docs/runbooks/stale-data.md"),
-        Rule("labels_stopped", silent, 3, Level.WARNING, 12 * hour, 3, "docs/runbooks/low-accuracy.md"),
+        ("status", Rule("serving_errors", errors, 2, Level.CRITICAL, hour, 3, "docs/runbooks/error-rate.md")),
+        ("latency", Rule("serving_slow", slow, 3, Level.WARNING, hour / 4, 3, "docs/runbooks/high-latency.md")),
+        ("sources", Rule("features_stale", stale, 2, Level.WARNING, hour, 3, "docs/runbooks/stale-data.md")),
+        ("", Rule("labels_stopped", silent, 3, Level.WARNING, 12 * hour, 3, "docs/runbooks/low-accuracy.md")),
     )
 
 

@@ -263,12 +263,14 @@ class Monitor(Section):
         features = self.feature_columns()
         if self.rules is not None:
             return tuple(form.rule(features) for form in self.rules)
+        logged = {"status": self.columns.status, "latency": self.columns.latency_ms, "sources": self.freshness.sources}
         return default_rules(
             window=default_window(self.windows),
             features=features,
             score=self.columns.score,
             prediction=self.columns.prediction,
             task=self.task,
+            logged=frozenset(name for name, there in logged.items() if there),
         )
 
     def trigger_policy(self) -> TriggerPolicy:

@@ -29,6 +29,9 @@ from monitoring_pipeline.workflow.tables import (
 )
 
 BACKFILL = dg.BackfillPolicy.single_run()
+OF_MODEL = ("drift.", "performance.", "concept.")
+"""Signals without which nothing is known of the model itself."""
+
 DRAWN = 72
 """Hours of a picture of traffic."""
 
@@ -353,7 +356,9 @@ def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monit
     verdicts, rules = judged[max(judged)]
     last = {"hour": partition_key(max(judged))}
     firing = [outcome for outcome in rules if outcome.state is RuleState.FIRING]
-    known = [verdict for verdict in with_threshold(verdicts) if verdict.level is not Level.UNKNOWN]
+    # That requests were answered in time, or that nobody sent any, says nothing of the model.
+    of_model = [verdict for verdict in with_threshold(verdicts) if verdict.signal.metric.startswith(OF_MODEL)]
+    known = [verdict for verdict in of_model if verdict.level is not Level.UNKNOWN]
     fires = f"fires: {', '.join(outcome.rule for outcome in firing)}; " if firing else ""
     return dg.MaterializeResult(
         check_results=[

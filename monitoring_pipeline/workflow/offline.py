@@ -83,6 +83,7 @@ def evaluate_against(
     """Evaluate every hour from the first prediction to the last one, whatever `monitor` says of start and end."""
     predictions = _without_strays(predictions, monitor.columns.predicted_at)
     rows, columns = _prepared(monitor, predictions)
+    monitor = monitor.model_copy(update={"columns": columns})
     hours = _hours(rows[columns.predicted_at])
     versions = sorted(pc.unique(rows[columns.version]).to_pylist()) if columns.version else [UNVERSIONED]
     references = {version: reference.for_version(version) for version in versions}
@@ -90,7 +91,7 @@ def evaluate_against(
     signals = drift_report(monitor, profiles, references, hours)
     joined = None if labels is None else _joined(monitor, rows, columns, labels)
     known = joined if joined is not None else join_labels(rows, None, id_column=columns.prediction_id, as_of=hours[-1])
-    outcomes = outcome_hours(known, hours, replace(monitor.outcome_plan(), columns=columns), references)
+    outcomes = outcome_hours(known, hours, monitor.outcome_plan(), references)
     arrivals = (
         {}
         if joined is None
@@ -108,9 +109,9 @@ def evaluate_against(
             rows, hours, columns, lambda part: FreshnessProfile.of(part, sources, predicted_at=columns.predicted_at)
         ),
     )
-    plan = replace(monitor.intake_plan(), columns=columns)
+    plan = monitor.intake_plan()
     logged = _logged_by_hour(predictions, columns.predicted_at, hours)
-    intake = {hour: intake_of_hour(part, plan)[0] for hour, part in logged.items()}
+    intake = {hour: intake_of_hour(logged[hour], plan)[0] if hour in logged else {} for hour in hours}
     counts = {hour: {entry.version: entry.rows for entry in profiles[hour] if not entry.segment} for hour in hours}
     limit = monitor.sampling.rows_per_hour
     samples = {

@@ -142,13 +142,17 @@ def operations_report(
     ages = {version: each.freshness for version, each in references.items() if each.freshness is not None}
     serving = monitor.operations.policy(monitor.lengths, monitor.columns)
     fresh = monitor.freshness.policy(monitor.lengths)
+
+    def freshness() -> list[Signal]:
+        return freshness_by_version(model, served.freshness, ages, hours, fresh)
+
     return _all(
         monitor,
         hours,
         {
             "operations": lambda: operations_by_version(model, served.operations, hours, serving),
-            "freshness": lambda: freshness_by_version(model, served.freshness, ages, hours, fresh),
-        },
+        }
+        | ({"freshness": freshness} if fresh.sources else {}),
     )
 
 

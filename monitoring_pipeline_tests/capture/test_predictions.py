@@ -146,6 +146,14 @@ def test_one_time_that_cannot_be_read_costs_its_own_row() -> None:
         prepared(rows.slice(1, 2))
 
 
+@pytest.mark.parametrize("micros", [-62_135_596_800_000_000, 253_402_300_799_000_000, 1_795_000_000_000_000_000])
+def test_a_time_that_nobody_means_costs_its_own_row(micros: int) -> None:
+    rows = log_rows(10, seed=1)
+    written = rows["predicted_at"].cast(pa.int64()).to_pylist()
+    times = pa.array([micros, *written[1:]]).cast(pa.timestamp("us", tz="UTC"))
+    assert prepared(rows.set_column(1, "predicted_at", times)).equals(prepared(rows.slice(1)))
+
+
 def test_numbers_are_ids_and_versions_too() -> None:
     rows = log_rows(3, seed=8, prediction_id=[3, 1, 2], model_version=[2.0, None, float("nan")])
     found = prepared(rows)

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,9 @@ from sklearn import metrics as sk
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
-from monitoring_pipeline.describe.outcome_plan import OutcomePlan
+from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.evaluate.performance import (
     PerformancePolicy,
-    merge_outcomes,
     performance_by_version,
     performance_signals,
 )
@@ -74,7 +74,7 @@ def test_the_numbers_are_those_of_scikit_learn_on_the_raw_rows() -> None:
     }
     for name, expected in exact.items():
         assert found[name].value == pytest.approx(expected, rel=1e-9), name
-    total = merge_outcomes([outcome(*part) for part in parts], OutcomePlan())
+    total = reduce(OutcomeProfile.merge, [outcome(*part) for part in parts])
     assert isinstance(total, BinaryOutcomes)
     assert total.confusion.tolist() == sk.confusion_matrix(truth, served).tolist()
     bound = float(roc_auc_error_bound(total.positives, total.negatives))

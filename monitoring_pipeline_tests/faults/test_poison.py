@@ -5,6 +5,7 @@ The cases are a sample that holds every role, and every bad value several times;
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -88,17 +89,14 @@ def all_cases(role: Role) -> list[Case]:
 
 
 def some_cases(role: Role, number: int) -> list[Case]:
-    """Return three cases, which differ from role to role: a value in rows, one in the column, and another type."""
+    """Return two cases, which differ from role to role: a value in rows, and a value or type of the whole column."""
     values, types = ([*names] for names in (VALUES, TYPES))
-    rng = np.random.default_rng(5)
     for names in (values, types):
-        rng.shuffle(names)
+        np.random.default_rng(5).shuffle(names)
+    turn, odd = divmod(number, 2)
+    whole = (types, values)[odd]
     places = (A_ROW, SOME_ROWS, ONE_OF_TWO_COPIES)[number % 3]
-    return [
-        Case(role, values[number % len(values)], places),
-        Case(role, values[(number + 7) % len(values)], None),
-        Case(role, types[number % len(types)], None),
-    ]
+    return [Case(role, values[number % len(values)], places), Case(role, whole[turn % len(whole)], None)]
 
 
 ROLES = [
@@ -186,7 +184,7 @@ def test_an_id_nobody_knows_costs_its_label_alone() -> None:
     rows, known = logged(Task.BINARY), labels(Task.BINARY)
     alone = without(known, A_ROW)
     for name, value in VALUES.items():
-        if value is not None:
+        if value is not None and (EVERYTHING or name in ("NaN", "bytes", "a megabyte")):
             case = Case(Role("prediction_id", of("quality.oversized_rate")), name, A_ROW)
             found = evaluated(Task.BINARY, case.poisoned(rows), known)
             assert_same(found, evaluated(Task.BINARY, rows, alone), but=case.role.describes)
@@ -198,10 +196,14 @@ def test_a_version_of_any_kind_is_a_version(name: str) -> None:
     found = evaluated(Task.BINARY, replaced(rows, "model_version", put(column, SOME_ROWS, VALUES[name])), known)
     named = evaluated(Task.BINARY, replaced(rows, "model_version", put(column, SOME_ROWS, "2")), known)
     assert_sane(found)
-    told, again = ([(*key[:2], *key[3:]) for key in sorted(each, key=str)] for each in (found, named))
-    assert sorted(told, key=str) == sorted(again, key=str)
-    values, expected = ([repr(signal.value) for signal in each.values()] for each in (found, named))
-    assert sorted(values) == sorted(expected)
+    told, again = (
+        {
+            (*key[:2], signal.version == "1", *key[3:]): replace(signal, version="", reason="")
+            for key, signal in each.items()
+        }
+        for each in (found, named)
+    )
+    assert told == again
 
 
 @pytest.mark.parametrize("column", ["amount", "plan", "vip", "joined", "sex", "orders_at"])
@@ -210,10 +212,10 @@ def test_a_missing_column_changes_no_signal_of_another(column: str) -> None:
     role = next(role for role in roles(task) if role.column == column)
     found = evaluated(task, logged(task).drop_columns([column]), labels(task))
     assert_sane(found)
-    assert_same(found, clean(task), but=any_of(role.describes, role.uses))
+    assert_same(found, clean(task), but=any_of(role.describes, role.uses, of("schema.*")))
 
 
-STRAYS = of("labels.feedback_*", "concept.*", "estimate.largest_error", "model.*")
+ELSEWHERE = of("labels.feedback_*", "concept.*", "estimate.largest_error", "model.*")
 """What looks at other hours than its own."""
 
 
@@ -259,7 +261,8 @@ def test_what_one_hour_stores_in_a_column_changes_no_signal_of_another_column_or
 ) -> None:
     names = [*TYPES, *VALUES]
     bad = {}
-    for number, role in enumerate(roles(Task.BINARY)):
+    # Another version has no reference here.
+    for number, role in enumerate(role for role in roles(Task.BINARY) if role.column != "model_version"):
         name = names[(number * 5 + turn) % len(names)]
         whole = name in TYPES and role.lost != "row"
         bad[number] = Case(role, name if whole or name in VALUES else "text", None if whole else A_ROW)
@@ -267,7 +270,7 @@ def test_what_one_hour_stores_in_a_column_changes_no_signal_of_another_column_or
     for number, found in stored(tmp_path / "bad", bad).items():
         assert_sane(found)
         role = bad[number].role
-        assert_same(found, healthy[number], but=any_of(STRAYS, role.describes, role.uses))
+        assert_same(found, healthy[number], but=any_of(ELSEWHERE, role.describes, role.uses))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -75,10 +75,15 @@ def test_the_default_rules_are_the_published_ones() -> None:
         "data_missing": (1, "critical", 6),
         "traffic_lost": (1, "critical", 1),
         "bad_rows": (3, "warning", 12),
-        "serving_errors": (2, "critical", 1),
-        "serving_slow": (3, "warning", 0.25),
-        "features_stale": (2, "warning", 1),
         "labels_stopped": (3, "warning", 12),
+    }
+    status = {"status": "status", "latency_ms": {"total": "ms"}}
+    source = {"sources": [{"name": "users", "column": "seen_at", "max_age": "6h"}]}
+    more = {rule.name: rule for rule in monitor(columns=status, freshness=source).alert_rules()}
+    assert {name: (more[name].for_, more[name].severity.value) for name in more.keys() - defaults.keys()} == {
+        "serving_errors": (2, "critical"),
+        "serving_slow": (3, "warning"),
+        "features_stale": (2, "warning"),
     }
     assert all(rule.runbook.startswith("docs/runbooks/") for rule in defaults.values())
 

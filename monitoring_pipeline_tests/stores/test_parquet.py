@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,6 +54,14 @@ def test_a_time_that_cannot_be_read_is_kept_as_it_was_written_and_costs_no_other
     assert prepare_predictions(rows, LOG).num_rows == 4
     with pytest.raises(TableError, match="none of 2 texts can be read, such as 'soon'"):
         log.append(MODEL, log_rows(2, seed=3, predicted_at=["soon", "later"]))
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_time_that_nobody_means_makes_no_hour_of_its_own(year: int, tmp_path: Path) -> None:
+    log = ParquetPredictionLog(tmp_path, LOG)
+    log.append(MODEL, log_rows(2, seed=1, predicted_at=[START, datetime(year, 1, 1, tzinfo=UTC)]))
+    assert log.hours(MODEL, since=datetime(1, 1, 1, tzinfo=UTC)) == [START]
+    assert log.read(Window.of_hour(MODEL, START)).num_rows == 2
 
 
 def test_rows_that_have_no_time_column_are_refused(tmp_path: Path) -> None:

@@ -27,6 +27,15 @@ from monitoring_pipeline.workflow.offline import table_reference
 from monitoring_pipeline.workflow.stages import Stages
 from monitoring_pipeline_tests.traffic import START, hour, log_rows
 
+INTAKE = frozenset(
+    f"quality.{name}"
+    for name in (
+        *("duplicate_ids", "duplicate_rows", "quarantined_rate", "out_of_bounds_rate", "bad_type_rate"),
+        *("infinite_rate", "oversized_rate", "missing_id_rate", "missing_time_rate", "unreadable_time_rate"),
+    )
+)
+"""What is said of rows as they were logged."""
+
 HOURS, EMPTY, THIN, DRIFTS = 30, 7, 15, 24
 NAMES = ("signals.parquet", "signals.json", "verdicts.json", "rules.json")
 MONITOR = """
@@ -108,6 +117,7 @@ def written(files: Files) -> Path:
 
 
 def copied(files: Files, folder: Path, **replaced: pa.Table | None) -> Files:
+    folder.mkdir(exist_ok=True)
     (folder / "churn.yaml").write_text(MONITOR)
     copy = Files(folder)
     for name in ("reference", "predictions", "labels"):
@@ -205,7 +215,7 @@ def test_a_firing_rule_fails_the_command_that_asked_for_it(files: Files, fail_on
     result = CliRunner().invoke(app, ["evaluate", *arguments, "--fail-on", fail_on])
     assert result.exit_code == code
     assert "rule feature_drift (warning) fired in 5 hours, 2026-11-21 01Z to 2026-11-21 05Z" in result.output
-    assert "no labels given: performance is not evaluated" in result.output
+    assert "no labels given: performance is estimated from the scores alone" in result.output
 
 
 def test_the_same_files_give_the_same_bytes_in_whatever_order_and_however_often_their_rows_come(
@@ -222,13 +232,26 @@ def test_the_same_files_give_the_same_bytes_in_whatever_order_and_however_often_
             )
         )
 
+    def shuffled(rows: pa.Table) -> pa.Table:
+        return rows.take(pa.array(generator.permutation(rows.num_rows)))
+
+    def of_predictions(found: list[Signal]) -> list[Signal]:
+        """All but the intake, which counts rows as they come."""
+        return [each for each in found if each.metric not in INTAKE and not each.metric.startswith("schema.")]
+
+    mixed = {name: shuffled(files.read(name)) for name in ("predictions", "labels")}
+    assert contents(copied(files, tmp_path / "shuffled", **mixed).evaluate()) == contents(written)
     mixed = {name: shuffled_and_repeated(files.read(name)) for name in ("predictions", "labels")}
-    assert contents(copied(files, tmp_path, **mixed).evaluate()) == contents(written)
+    repeated = signals(copied(files, tmp_path / "repeated", **mixed).evaluate())
+    assert of_predictions(repeated) == of_predictions(signals(written))
 
 
 def test_late_labels_change_exactly_their_hours_and_the_windows_that_hold_them(
     files: Files, written: Path, tmp_path: Path
 ) -> None:
+    def of_outcomes(out: Path) -> list[Signal]:
+        return [signal for signal in signals(out) if signal.metric.startswith(("performance.", "concept."))]
+
     late = [10, 11]
     labels = files.read("labels")
     hours = pc.floor_temporal(files.read("predictions")["predicted_at"], unit="hour").to_pylist()
@@ -236,14 +259,15 @@ def test_late_labels_change_exactly_their_hours_and_the_windows_that_hold_them(
     before = copied(files, tmp_path, labels=labels.filter(pc.invert(is_late))).evaluate()
     changed = {
         (new.window, new.window_end - HOUR)
-        for old, new in zip(signals(before), signals(written), strict=True)
+        for old, new in zip(of_outcomes(before), of_outcomes(written), strict=True)
         if old != new
     }
     touched = {("1h", hour(number)) for number in late} | {("6h", hour(number)) for number in range(10, 17)}
     assert changed == touched
-    assert {
-        new.metric.split(".")[0] for old, new in zip(signals(before), signals(written), strict=True) if old != new
-    } == {"performance", "concept"}
+    pairs = zip(signals(before), signals(written), strict=True)
+    # How labels arrive, and how far estimates were off, is remembered for weeks.
+    changed_reports = {new.metric.split(".")[0] for old, new in pairs if old != new}
+    assert changed_reports == {"performance", "concept", "labels", "estimate"}
 
 
 def test_a_label_that_comes_after_the_longest_delay_changes_nothing(files: Files, tmp_path: Path) -> None:
@@ -258,7 +282,8 @@ def test_a_log_without_versions_is_one_version_and_its_label_column_is_no_label(
     rows = rows.append_column("actual", pa.array([1] * rows.num_rows))
     found = signals(copied(files, tmp_path, predictions=rows, labels=None).evaluate())
     assert {signal.version for signal in found} == {"unversioned"}
-    assert {signal.metric.split(".")[0] for signal in found} == {"drift"}
+    known = {signal.metric for signal in found if signal.value is not None and signal.metric.startswith("performance.")}
+    assert known == {"performance.label_coverage"}
 
 
 def test_every_version_of_the_log_is_held_against_the_one_reference(files: Files, tmp_path: Path) -> None:
@@ -268,7 +293,8 @@ def test_every_version_of_the_log_is_held_against_the_one_reference(files: Files
     out = copied(files, tmp_path, predictions=split).evaluate()
     known = {signal.version for signal in signals(out) if signal.metric == "drift.psi" and signal.value is not None}
     assert known == {"3", "4"}
-    baselines = {signal.baseline_value for signal in signals(out) if signal.metric == "performance.roc_auc"}
+    whole = [signal for signal in signals(out) if not signal.segment]
+    baselines = {signal.baseline_value for signal in whole if signal.metric == "performance.roc_auc"}
     assert len(baselines) == 1
 
 
@@ -314,6 +340,7 @@ def test_the_hourly_assets_and_the_command_line_say_the_same(files: Files, writt
     stages.describe(hours)
     stages.join(hours, as_of=START + timedelta(days=9))
     measured = [stages.measure_drift(hours), stages.measure_performance(hours)]
+    measured += [stages.measure_quality(hours), stages.measure_operations(hours)]
     found = [signal for part in measured for entries in part.values() for signal in entries]
     expected = signals(written)
     assert sorted((s for s in found if not s.metric.startswith("model.")), key=order) == expected

@@ -48,7 +48,8 @@ def test_one_feature_drifts_the_owner_is_told_once_and_it_resolves(
     (incident,) = deployment.monitoring.database.incidents(MODEL)
     assert (incident.rule, incident.status) == ("feature_drift", Status.RESOLVED)
     assert hour(5) < incident.first_hour < hour(8), "after two evaluations in a row"
-    assert {each["column"] for each in incident.evidence_summary} == {"usage"}
+    opening = next(event for event in deployment.monitoring.database.incident_events(incident.id)).evidence
+    assert {each["column"] for each in opening} == {"usage"}
 
     opened, resolved = (json.loads(request.data) for request, _ in httpserver.log)
     assert (opened["channel"], resolved["channel"]) == ("#churn", "#churn")

@@ -1,15 +1,19 @@
 """Tables in memory give what the assets write: the same stages, without a store."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
+from monitoring_pipeline.describe.outcomes import Task
+from monitoring_pipeline.errors import TableError
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.stores.mlflow_reference import REFERENCE_ROWS
-from monitoring_pipeline.workflow.offline import evaluate_tables
+from monitoring_pipeline.workflow.offline import evaluate_against, evaluate_tables
 from monitoring_pipeline.workflow.stages import REPORTS
 from monitoring_pipeline_tests.deployments import MODEL, Deployment, champion, customers, scored
+from monitoring_pipeline_tests.poison import labels, logged, monitor, put, reference
 from monitoring_pipeline_tests.traffic import hour
 
 
@@ -51,3 +55,23 @@ def test_without_labels_nothing_is_said_of_performance(deployment: Deployment) -
     known = {signal.metric for signal in performance if signal.value is not None}
     assert known == {"performance.label_coverage"}, "it is zero, and everything else unknown"
     assert any(signal.metric == "drift.psi" and signal.value is not None for signal in found.signals)
+
+
+def test_a_few_rows_of_another_decade_count_as_rows_without_a_time() -> None:
+    rows, known = logged(Task.BINARY), labels(Task.BINARY)
+    times = put(rows["predicted_at"], [3, 90], datetime(1970, 1, 1, tzinfo=UTC))
+    found = evaluate_against(
+        monitor(Task.BINARY), reference(Task.BINARY), rows.set_column(1, "predicted_at", times), known
+    )
+    assert (len(found.hours), found.rows) == (2, 118)
+    missing = [signal for signal in found.signals if signal.metric == "quality.missing_time_rate"]
+    assert sum((signal.value or 0) * signal.rows for signal in missing) == pytest.approx(2)
+
+
+def test_rows_of_two_decades_are_refused() -> None:
+    rows = logged(Task.BINARY)
+    times = put(rows["predicted_at"], range(60), datetime(1970, 1, 1, tzinfo=UTC))
+    with pytest.raises(TableError, match="Correct the times, or split the table"):
+        evaluate_against(
+            monitor(Task.BINARY), reference(Task.BINARY), rows.set_column(1, "predicted_at", times), labels(Task.BINARY)
+        )
