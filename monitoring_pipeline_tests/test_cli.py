@@ -307,12 +307,12 @@ def test_what_is_wrong_with_the_input_of_evaluate_is_said_without_a_traceback(tm
     pq.write_table(rows.slice(0, 0), tmp_path / "empty.parquet")
     pq.write_table(rows.drop_columns(["score"]), tmp_path / "scoreless.parquet")
     pq.write_table(rows.drop_columns(["plan"]), tmp_path / "planless.parquet")
-    nowhere = pa.array(["1970-01-01T00:00:00Z"] + ["2026-11-20T00:00:00Z"] * 49)
+    nowhere = pa.array(["2001-01-01T00:00:00Z"] * 25 + ["2026-11-20T00:00:00Z"] * 25)
     pq.write_table(rows.set_column(1, "predicted_at", nowhere), tmp_path / "spread.parquet")
     refused(evaluated(predictions=tmp_path / "empty.parquet"), "predictions: no rows")
     refused(evaluated(predictions=tmp_path / "scoreless.parquet"), "predictions: column(s) 'score' not found")
     refused(
-        evaluated(predictions=tmp_path / "spread.parquet"), "predictions: they span", "from 1970-01-01T00:00:00+00:00"
+        evaluated(predictions=tmp_path / "spread.parquet"), "predictions: they span", "from 2001-01-01T00:00:00+00:00"
     )
     refused(evaluated(reference=tmp_path / "planless.parquet"), "reference: column(s) 'plan' not found")
     refused(evaluated(reference=tmp_path / "empty.parquet"), "reference rows of churn", "no rows")
