@@ -316,8 +316,6 @@ class Deployment:
         stages.describe(hours)
         stages.join(hours, as_of=self.monitoring.now())
         stages.measure_drift(hours)
-        stages.measure_quality(hours)
-        stages.measure_operations(hours)
         stages.measure_performance(hours)
         stages.judge(hours)
         stages.diagnose(hours)

@@ -27,6 +27,9 @@ def test_tables_give_the_signals_of_the_hourly_assets(deployment: Deployment) ->
     rows = deployment.serve(0, 5)
     deployment.set_clock(hour(8))
     deployment.compute(0, 5)
+    stages = deployment.monitoring.stages(deployment.monitor)
+    for measure in (stages.measure_quality, stages.measure_operations):
+        measure([hour(number) for number in range(6)])
     stored = [
         signal
         for kind in REPORTS
