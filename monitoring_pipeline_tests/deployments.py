@@ -182,6 +182,12 @@ def register_champion(uri: str, artifacts: Path) -> None:
     client.set_registered_model_alias(MODEL, "champion", version)
 
 
+HOURLY_FILES = (
+    *("samples", "quarantine", "intake", "profiles", "operations", "outcomes", "label_arrivals"),
+    *("drift", "performance", "quality", "service", "verdicts", "diagnoses", "rules"),
+)
+"""Kinds of files that an hour must leave alike whenever it is computed."""
+
 VERSION = "1"
 """The champion of a new deployment."""
 
@@ -317,6 +323,8 @@ class Deployment:
         stages.join(hours, as_of=self.monitoring.now())
         stages.measure_drift(hours)
         stages.measure_performance(hours)
+        stages.measure_quality(hours)
+        stages.measure_operations(hours)
         stages.judge(hours)
         stages.diagnose(hours)
 
@@ -348,7 +356,7 @@ class Deployment:
 
     def files(self, *kinds: str, model: str = MODEL) -> dict[str, bytes]:
         """Return the hourly files of some kinds, or of all of them, by kind and hour."""
-        names = kinds or ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "diagnoses", "rules")
+        names = kinds or HOURLY_FILES
         return {
             f"{kind}/{path.stem}": path.read_bytes()
             for kind in names

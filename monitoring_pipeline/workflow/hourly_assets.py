@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
@@ -191,9 +192,11 @@ def describe_serving(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> Iterator[dg.MaterializeResult]:
     """Sample and describe each hour."""
+    hours = hours_of(context)
+    read = monitoring.readings(monitor) if hour_of(monitoring.now()) - HOUR in hours else {}
     described = {
         hour: [profile for profile in profiles if not profile.segment]
-        for hour, profiles in monitoring.stages(monitor).describe(hours_of(context)).items()
+        for hour, profiles in monitoring.stages(monitor).describe(hours, readings=read).items()
     }
     sample, profile = (dg.AssetKey([monitor.model, name]) for name in ("serving_sample", "serving_profile"))
     limit = monitor.sampling.rows_per_hour

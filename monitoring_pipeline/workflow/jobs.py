@@ -9,7 +9,6 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from monitoring_pipeline.settings.monitor import Monitor
 
-HOURLY = ("serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts")
 LATE_LABELS = ("outcomes", "performance_report", "verdicts")
 RETRAINING = ("training_set", "challenger", "challenger_evaluation", "promotion")
 
@@ -21,11 +20,13 @@ DAILY_MINUTES_PAST = 40
 """Minutes past midnight UTC at which a day is processed: after its last hour, and late hours, have been."""
 
 
-def asset_job(monitor: Monitor, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
+def asset_job(monitor: Monitor, name: str, assets: tuple[str, ...] | dg.AssetSelection, description: str) -> AssetJob:
     """Return a job over some of a monitor's assets, run in one process."""
+    if not isinstance(assets, dg.AssetSelection):  # a selection is a tuple too
+        assets = dg.AssetSelection.assets(*([monitor.model, asset] for asset in assets))
     return dg.define_asset_job(
         name=f"{monitor.model}__{name}",
-        selection=dg.AssetSelection.assets(*([monitor.model, asset] for asset in assets)),
+        selection=assets,
         description=description,
         executor_def=dg.in_process_executor,
         tags={"monitoring/model": monitor.model},
@@ -34,7 +35,8 @@ def asset_job(monitor: Monitor, name: str, assets: tuple[str, ...], description:
 
 def hourly_job(monitor: Monitor) -> AssetJob:
     """Return the job the schedule starts, and backfills use."""
-    return asset_job(monitor, "hourly", HOURLY, "Describe, evaluate and judge one hour, or every hour of a range.")
+    every = dg.AssetSelection.groups(f"{monitor.model}_hourly")
+    return asset_job(monitor, "hourly", every, "Describe, evaluate and judge one hour, or every hour of a range.")
 
 
 def daily_job(monitor: Monitor, assets: tuple[str, ...]) -> AssetJob:

@@ -12,6 +12,9 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from monitoring_pipeline.capture.windows import HOUR, hour_of
+from monitoring_pipeline.describe.freshness import Reading
+from monitoring_pipeline.evaluate.freshness import read_sources
 from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.database import StateDatabase
@@ -19,6 +22,7 @@ from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
 from monitoring_pipeline.stores.reference_store import ReferenceStore
+from monitoring_pipeline.stores.source_clocks import SourceClocks
 from monitoring_pipeline.workflow.stages import Stages
 
 
@@ -73,6 +77,13 @@ class Monitoring(dg.ConfigurableResource[Any]):
         if clock is None or not clock.exists():
             return datetime.now(UTC)  # noqa: TID251 - the one clock of the pipeline
         return datetime.fromisoformat(clock.read_text().strip()).astimezone(UTC)
+
+    def readings(self, monitor: Monitor) -> dict[datetime, dict[str, Reading]]:
+        """Return how old the tables and feature views are, for the hour that ended last: of others nothing is known."""
+        now = self.now()
+        urls = {name: value for name in monitor.freshness.variables() if (value := self.secret(name)) is not None}
+        found = read_sources(monitor.freshness.policy(monitor.lengths).sources, SourceClocks(urls), at=now)
+        return {hour_of(now) - HOUR: found} if found else {}
 
     def stages(self, monitor: Monitor) -> Stages:
         """Return the stages of one monitor on this deployment's stores."""

@@ -10,11 +10,11 @@ import pytest
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.judge.verdicts import Verdict
-from monitoring_pipeline_tests.deployments import MODEL, Deployment, champion, customers, scored
+from monitoring_pipeline_tests.deployments import HOURLY_FILES, MODEL, Deployment, champion, customers, scored
 from monitoring_pipeline_tests.traffic import START, hour
 
-KINDS = ("samples", "profiles", "outcomes", "drift", "performance", "verdicts", "diagnoses", "rules")
-ROWS = tuple(kind for kind in KINDS if kind != "verdicts")
+ROWS = tuple(kind for kind in HOURLY_FILES if kind not in ("intake", "quarantine", "quality", "verdicts"))
+"""Files that say nothing of how often a row was logged."""
 
 
 @pytest.fixture(params=["a new champion", "back to the old one"])
@@ -74,7 +74,7 @@ def test_permuting_and_duplicating_the_log_changes_nothing_but_the_count_of_dupl
     deployment.compute(0, 4)
     before, verdicts = deployment.files(*ROWS), of_predictions(deployment)
 
-    for kind in (*KINDS, "predictions", "labels"):
+    for kind in (*HOURLY_FILES, "predictions", "labels"):
         shutil.rmtree(deployment.monitoring.data / kind / f"model={MODEL}")
     generator = np.random.default_rng(7)
     for _ in range(3):  # in batches that overlap, each in an order of its own

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from monitoring_pipeline.evaluate.signals import Absence
-from monitoring_pipeline_tests.deployments import Deployment, customers
+from monitoring_pipeline_tests.deployments import HOURLY_FILES, Deployment, customers
 from monitoring_pipeline_tests.traffic import hour
 
 
@@ -20,7 +20,7 @@ def test_a_range_in_one_run_and_hour_by_hour_give_the_same_files_to_the_bit(depl
     deployment.set_clock(hour(6))
     assert deployment.process(0, 4).success
     together = deployment.files()
-    assert len(together) == 8 * 5
+    assert len(together) == len(HOURLY_FILES) * 5
     for kind in {name.split("/")[0] for name in together}:
         deployment.store.remove_model(kind, "churn")
     for number in range(5):
@@ -72,7 +72,7 @@ def test_a_model_nobody_uses_fails_no_run_and_is_not_called_well(deployment: Dep
     assert result.success
     found = checks(result)
     failed = {name for name, check in found.items() if not check.passed}
-    assert failed == {"drift_is_known", "labels_arrive", "model_is_known_to_be_well"}
+    assert failed == {"drift_is_known", "labels_arrive", "features_mean_what_they_meant", "model_is_known_to_be_well"}
     assert {found[name].severity for name in failed} == {dg.AssetCheckSeverity.WARN}
     assert found["labels_arrive"].description == "no prediction in the window"
 
