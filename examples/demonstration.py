@@ -155,7 +155,7 @@ def summary(monitoring: "Monitoring", rehearsal: "Rehearsal", name: str) -> dict
     window = (hours[0], hours[-1] + timedelta(hours=1))
     served = store.read_served(name, *window)
     rows = sum(sum(counts.values()) for counts in served.values())
-    signals = [store.read(kind, name, *window, ["metric"]) for kind in ("drift", "performance")]
+    signals = [store.read(kind, name, *window, ["metric"]) for kind in ("drift", "performance", "quality", "service")]
     decisions = database.decisions(name)
     return {
         "model": name,
@@ -184,8 +184,11 @@ def summary(monitoring: "Monitoring", rehearsal: "Rehearsal", name: str) -> dict
 def _incident(incident: Any) -> dict[str, Any]:
     worst = incident.evidence_summary[0] if incident.evidence_summary else {}
     return {
-        "rule": incident.rule,
+        "rules": list(incident.rules),
         "severity": incident.severity.value,
+        "sev": incident.sev,
+        "kind": incident.kind.value,
+        "causes": [f"{cause['name']} ({cause['confidence']:.0%})" for cause in incident.causes[:3]],
         "status": incident.status.value,
         "first_hour": incident.first_hour.isoformat(),
         "last_hour": incident.last_hour.isoformat(),
@@ -235,7 +238,9 @@ def in_words(account: dict[str, Any], home: Path, *, row: str) -> str:
         end = f"resolved {incident['resolved_at'][:16]}" if incident["resolved_at"] else "still open"
         found = incident["evidence"]
         what = f"{found['metric']} {found['column'] or ''} {found['value']:.3g} against {found['threshold']:.3g}"
-        lines.append(f"  {incident['first_hour'][:16]}  {incident['severity']:8}  {incident['rule']}: {what}; {end}")
+        rules = ", ".join(incident["rules"])
+        lines.append(f"  {incident['first_hour'][:16]}  SEV-{incident['sev']}  {rules}: {what}; {end}")
+        lines += [f"      because: {cause}" for cause in incident["causes"][:1]]
     lines += ["", "Retraining"]
     for fired, episode in zip(account["decisions"]["fired"], account["retrainings"], strict=True):
         met = [name for name, clause in fired["clauses"].items() if clause["state"] == "firing"]

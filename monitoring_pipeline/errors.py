@@ -6,7 +6,8 @@
     ├── ReferenceError       a reference is missing, corrupt, or not of the version it claims
     ├── RegistryError        the model registry has no such model, version or alias, or refused a change
     ├── StoreError           a store of files or a database could not be read or written
-    └── DeliveryError        a channel refused a message; says whether trying again can help
+    ├── DeliveryError        a channel refused a message; says whether trying again can help
+    └── ActionError          what a person asked of an incident makes no sense
 
 Add an error here when a caller can act on it. Too little data is not an error: it is a Signal with an absence.
 Every message says what failed, where, what was found against what is needed, and what to do.
@@ -80,3 +81,7 @@ class DeliveryError(MonitoringError):
         self.retryable = retryable
         self.retry_after = retry_after
         self.outcome_unknown = outcome_unknown
+
+
+class ActionError(MonitoringError):
+    """What a person asked of an incident makes no sense: it does not exist, is over, or somebody else has it."""

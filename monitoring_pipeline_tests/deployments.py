@@ -184,7 +184,7 @@ def register_champion(uri: str, artifacts: Path) -> None:
 
 HOURLY_FILES = (
     *("samples", "quarantine", "intake", "profiles", "operations", "outcomes", "label_arrivals"),
-    *("drift", "performance", "quality", "service", "verdicts", "diagnoses", "rules"),
+    *("drift", "performance", "quality", "service", "objectives", "verdicts", "diagnoses", "rules"),
 )
 """Kinds of files that an hour must leave alike whenever it is computed."""
 

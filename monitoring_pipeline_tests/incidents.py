@@ -5,7 +5,8 @@ Add a kind of incident here. Keep expectations out: they belong in the tests.
 
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level
-from monitoring_pipeline.notify.incidents import Incident, IncidentPolicy, next_incident
+from monitoring_pipeline.notify.alerts import AlertPolicy
+from monitoring_pipeline.notify.incidents import GroupingPolicy, Incident, Known, advance
 from monitoring_pipeline_tests.outcomes import firing, outcome, psi, quiet
 
 ATTACK = "<!channel> @here *bold* <https://evil.example|click> & </script>\nNext: wire money"
@@ -25,8 +26,8 @@ def resolved() -> Incident:
 
 
 def _after(*outcomes: RuleOutcome) -> Incident:
-    incident: Incident | None = None
+    known = Known()
     for found in outcomes:
-        incident = next_incident(incident, found, now=found.hour, policy=IncidentPolicy()).incident
-    assert incident is not None
+        advance(known, found, now=found.hour, alerting=AlertPolicy(), grouping=GroupingPolicy())
+    (incident,) = known.incidents.values()
     return incident

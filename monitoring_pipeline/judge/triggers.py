@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Literal
 
 from monitoring_pipeline.capture.windows import HOUR
-from monitoring_pipeline.judge.conditions import Condition, Truth, count_true
+from monitoring_pipeline.judge.condition_outcomes import Truth, count_true
+from monitoring_pipeline.judge.conditions import Condition
 from monitoring_pipeline.judge.rules import ConditionHistory, RuleState
 from monitoring_pipeline.judge.verdicts import Verdict
 

@@ -1,78 +1,80 @@
-"""The Incident and the one function that moves it: what an evaluated rule does to what is already open.
+"""The Incident: the alerts of one model with a common cause, and the functions that move it.
 
-Add a step here when an incident can do something new. Keep channels out: they belong in routing and delivery; keep
-tables out: they belong in stores.
+Add a reason to belong together to `_together`, a thing people do to `act_on`. Keep what one rule does out: it belongs
+in alerts; keep channels out (stages, delivery) and tables too (stores).
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
-from monitoring_pipeline.judge.verdicts import Level, Verdict
+from monitoring_pipeline.errors import ActionError
+from monitoring_pipeline.judge.rules import RuleOutcome
+from monitoring_pipeline.judge.verdicts import Level
+from monitoring_pipeline.notify.actions import Action, ActionKind
+from monitoring_pipeline.notify.alerts import (
+    MOST_EVIDENCE,
+    Alert,
+    AlertPolicy,
+    Status,
+    Step,
+    Transition,
+    Why,
+    next_alert,
+)
 
 
-class Status(StrEnum):
-    """Whether an incident still asks for somebody."""
+class Kind(StrEnum):
+    """Whose trouble it is, as far as the evidence tells."""
 
-    OPEN = "open"
-    RESOLVED = "resolved"
-
-
-class Step(StrEnum):
-    """What an evaluation did to an incident."""
-
-    OPENED = "opened"
-    UPDATED = "updated"
-    WORSENED = "worsened"
-    RESOLVED = "resolved"
-    NONE = "none"
-
-    @property
-    def notifies(self) -> bool:
-        """Whether people are told; an hour that merely goes on being bad is not news."""
-        return self in (Step.OPENED, Step.WORSENED, Step.RESOLVED)
+    SYSTEM = "system"
+    DATA = "data"
+    MODEL = "model"
+    INTEGRATION = "integration"
 
 
-class Why(StrEnum):
-    """Why a step was, or was not, taken."""
+KIND_OF: Mapping[str, Kind] = {
+    **dict.fromkeys(("operations", "health", "slo"), Kind.SYSTEM),
+    **dict.fromkeys(("performance", "estimate", "concept", "fairness", "attribution", "business", "model"), Kind.MODEL),
+    "schema": Kind.INTEGRATION,
+}
+"""By the first part of a metric's name; everything else is about data."""
 
-    STARTED_FIRING = "started_firing"
-    STILL_BREACHED = "still_breached"
-    SEVERITY_ROSE = "severity_rose"
-    QUIET_LONG_ENOUGH = "quiet_long_enough"
-    NOT_FIRING = "not_firing"
-    PENDING_OPENS_NOTHING = "pending_opens_nothing"
-    UNKNOWN_KEEPS_STATE = "unknown_keeps_state"
-    IN_COOLDOWN = "in_cooldown"
-    QUIET_NOT_LONG_ENOUGH = "quiet_not_long_enough"
-    HOUR_ALREADY_SEEN = "hour_already_seen"
+_HURTS_NOW = ("performance", "business", "operations", "health")
+"""Reports whose critical verdicts mean that somebody is being hurt now, rather than that somebody may be."""
+
+
+class Tie(StrEnum):
+    """Why an alert belongs to an incident that is already open."""
+
+    SAME_COLUMNS = "same_columns"  # quality explains drift
+    SAME_SOURCE = "same_source"
+    WHOLE_EXPLAINS_PART = "whole_explains_part"  # what the model does everywhere it does in every segment
+    SAME_ONSET = "same_onset"
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentPolicy:
-    """When an incident of one rule ends, and how long after that it may not come back.
+class GroupingPolicy:
+    """What belongs together, and what comes back.
 
-    `resolve_after` counts quiet evaluations in a row. `cooldown` is counted in evaluated hours, not on the wall clock,
-    so that a backfill opens the same incidents as the live run did.
+    `same_onset` is the longest time between the onsets of two alerts with one cause. `reopen_within`: an incident whose
+    rule fires again so soon after it was resolved is the same one. `sources` names the source of columns, where known.
     """
 
-    resolve_after: int = 3
-    cooldown: timedelta = timedelta(hours=4)
-
-    def __post_init__(self) -> None:
-        if self.resolve_after < 1 or self.cooldown < timedelta(0):
-            raise ValueError(
-                f"resolve_after is {self.resolve_after} and cooldown {self.cooldown}: "
-                "an incident needs at least 1 quiet evaluation to resolve, and a cooldown of 0 or longer"
-            )
+    same_onset: timedelta = timedelta(hours=24)
+    reopen_within: timedelta = timedelta(hours=24)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One stretch of trouble of one rule of one model; `severity` is the worst it has been."""
+    """Trouble of one model that one person can look into; `severity` is the worst it has been.
+
+    `rule` and `fingerprint` are those of the alert that opened it, `rules` all that took part, `firing` those that
+    still do. `sev` is 1 (people are hurt now) to 4. `causes` are ranked. `announced_at` is when people were first to
+    be told, `notified_at` when a channel first took it.
+    """
 
     id: str
     fingerprint: str
@@ -83,150 +85,309 @@ class Incident:
     opened_at: datetime
     updated_at: datetime
     resolved_at: datetime | None
-    first_hour: datetime  # the evaluation that opened it
-    last_hour: datetime  # the latest evaluation that counted: a breach or a quiet one
-    quiet_evaluations: int  # in a row, up to last_hour; 0 means last_hour was a breach
-    evidence_summary: tuple[dict[str, object], ...]  # of the latest breach, worst first
+    first_hour: datetime  # when the trouble began
+    last_hour: datetime  # the latest evaluation that counted
+    evidence_summary: tuple[dict[str, object], ...]  # worst first
     runbook: str
     reason: str
-    notified_at: datetime | None = None  # when a channel first took a message about it
+    sev: int
+    kind: Kind
+    owner: str = ""
+    rules: tuple[str, ...] = ()
+    firing: tuple[str, ...] = ()
+    causes: tuple[dict[str, object], ...] = ()
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+    mitigated_at: datetime | None = None
+    announced_at: datetime | None = None
+    notified_at: datetime | None = None
+    escalation_level: int = 0
+    times_reopened: int = 0
 
     @property
     def time_to_detect(self) -> timedelta:
-        """From the start of the hour that opened it to the moment it was on record."""
+        """From the start of the trouble to the moment it was on record."""
         return self.opened_at - self.first_hour
+
+    @property
+    def time_to_acknowledge(self) -> timedelta | None:
+        """From the record to the person who took it on; None while nobody has."""
+        return None if self.acknowledged_at is None else self.acknowledged_at - self.opened_at
+
+    @property
+    def time_to_mitigate(self) -> timedelta | None:
+        """From the record to the end of the harm; None while nobody has said so and it is open."""
+        ended = self.mitigated_at or self.resolved_at
+        return None if ended is None else ended - self.opened_at
+
+    @property
+    def time_to_resolve(self) -> timedelta | None:
+        """From the record to its end; None while it is open."""
+        return None if self.resolved_at is None else self.resolved_at - self.opened_at
+
+    def labels(self) -> dict[str, str]:
+        """Return what silences match."""
+        return {
+            "model": self.model,
+            "rule": self.rule,
+            "severity": self.severity.value,
+            "kind": self.kind.value,
+            "sev": str(self.sev),
+            "column": ",".join(sorted(_columns(self.evidence_summary))),
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
-    """What one outcome did: the step, why, and the incident as it stands after it (None: there is none)."""
+class Move:
+    """What an alert or a person did to an incident: the step, why, and the incident after it."""
 
-    outcome: RuleOutcome
+    incident: Incident
     step: Step
-    why: Why
-    incident: Incident | None
+    why: str
 
 
-def next_incident(
-    current: Incident | None, outcome: RuleOutcome, *, now: datetime, policy: IncidentPolicy
-) -> Transition:
-    """Return what `outcome` does to `current`, the latest incident of its fingerprint, open or resolved.
+@dataclass(slots=True)
+class Known:
+    """The latest alert of each fingerprint of one model, and its incidents: those open and those that lately ended.
 
-    An hour counts once: repeating an evaluation changes nothing, an older one is ignored, and only for the latest hour
-    may a corrected evaluation replace what was seen.
+    `past` are alerts that ended since and were followed by another of their fingerprint.
     """
-    if outcome.state is RuleState.UNKNOWN:
-        return Transition(outcome, Step.NONE, Why.UNKNOWN_KEEPS_STATE, current)
-    if current is None or current.status is Status.RESOLVED:
-        return _without_open(current, outcome, now=now, policy=policy)
-    if outcome.hour < current.last_hour:
-        return Transition(outcome, Step.NONE, Why.HOUR_ALREADY_SEEN, current)
-    if outcome.state is RuleState.QUIET:
-        return _quieter(current, outcome, now=now, policy=policy)
-    return _breached_again(current, outcome, now=now)
+
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    past: list[Alert] = field(default_factory=list)
 
 
-def _without_open(
-    current: Incident | None, outcome: RuleOutcome, *, now: datetime, policy: IncidentPolicy
-) -> Transition:
-    why = None
-    if current is not None and outcome.hour <= current.last_hour:
-        why = Why.HOUR_ALREADY_SEEN
-    elif outcome.state is RuleState.PENDING:
-        why = Why.PENDING_OPENS_NOTHING
-    elif outcome.state is RuleState.QUIET:
-        why = Why.NOT_FIRING
-    elif current is not None and outcome.hour < current.last_hour + policy.cooldown:
-        why = Why.IN_COOLDOWN
-    if why is not None:
-        return Transition(outcome, Step.NONE, why, current)
-    opened = Incident(
-        # Named after the hour, so that two processes opening the same incident collide instead of opening two.
-        id=f"{outcome.fingerprint}@{outcome.hour:%Y-%m-%dT%H}Z",
-        fingerprint=outcome.fingerprint,
-        model=outcome.model,
-        rule=outcome.rule,
-        severity=outcome.severity,
+def advance(
+    known: Known, outcome: RuleOutcome, *, now: datetime, alerting: AlertPolicy, grouping: GroupingPolicy
+) -> tuple[Transition, Move | None]:
+    """Take one rule outcome into what is known; returns what it did to its alert, and to an incident if it did.
+
+    The same outcomes again change nothing. A replay over stored outcomes moves incidents as the live system did.
+    """
+    current = known.alerts.get(outcome.fingerprint)
+    moved = next_alert(current, outcome, now=now, policy=alerting)
+    alert = moved.alert
+    if alert is None or alert == current:
+        return moved, None
+    move = None
+    if moved.step is not Step.NONE:
+        home, why = known.incidents.get(alert.incident_id or ""), ""
+        if alert.incident_id is None:
+            home, why = home_of(alert, list(known.incidents.values()), grouping) or (None, "")
+        move = moved_by(alert, moved, home, why, now=now)
+        known.incidents[move.incident.id] = move.incident
+        alert = replace(alert, incident_id=move.incident.id)
+        moved = replace(moved, alert=alert)
+    if current is not None and current.id != alert.id:
+        known.past.append(current)
+    known.alerts[alert.fingerprint] = alert
+    return moved, move
+
+
+def home_of(alert: Alert, known: Sequence[Incident], policy: GroupingPolicy) -> tuple[Incident, str] | None:
+    """Return the incident that a new alert belongs to, and why; None where it is trouble of its own.
+
+    `known` are the incidents of the model, open and resolved, newest last. An open one with the strongest tie is
+    preferred; else the latest one that this very rule had led and that ended a moment ago.
+    """
+    ties = [
+        (tie, incident)
+        for incident in known
+        if incident.status is Status.OPEN
+        if (tie := _together(alert, incident, policy))
+    ]
+    if ties:
+        tie, incident = min(ties, key=lambda pair: list(Tie).index(pair[0]))
+        return incident, tie.value
+    for incident in reversed(known):
+        again = alert.rule in incident.rules and alert.since - incident.last_hour <= policy.reopen_within
+        if incident.status is Status.RESOLVED and again:
+            return incident, "fires_again"
+    return None
+
+
+def _together(alert: Alert, incident: Incident, policy: GroupingPolicy) -> Tie | None:
+    mine, theirs = _columns(alert.evidence_summary), _columns(incident.evidence_summary)
+    if mine & theirs:
+        return Tie.SAME_COLUMNS
+    if {policy.sources.get(name) for name in mine} & {policy.sources.get(name) for name in theirs} - {None}:
+        return Tie.SAME_SOURCE
+    whole = {entry["metric"] for entry in incident.evidence_summary if not entry["segment"]}
+    parts = {entry["metric"] for entry in alert.evidence_summary if entry["segment"]}
+    if parts & whole and all(entry["segment"] for entry in alert.evidence_summary):
+        return Tie.WHOLE_EXPLAINS_PART
+    if abs(alert.since - incident.first_hour) <= policy.same_onset:
+        return Tie.SAME_ONSET
+    return None
+
+
+def _columns(evidence: Sequence[Mapping[str, object]]) -> set[str]:
+    return {str(entry["column"]) for entry in evidence if entry["column"]}
+
+
+def moved_by(alert: Alert, moved: Transition, home: Incident | None, why: str, *, now: datetime) -> Move:
+    """Return what the step of an alert does to its incident; `home` is None where it opens one."""
+    if home is None:
+        return Move(_opened(alert, now), Step.OPENED, moved.why.value)
+    if moved.step is Step.RESOLVED:
+        return _less(home, alert, now)
+    worst = max(home.severity, alert.severity, key=lambda level: level.rank)
+    reopened = home.status is Status.RESOLVED
+    others = tuple(entry for entry in home.evidence_summary if entry.get("rule") != alert.rule and not reopened)
+    evidence = _ranked([*(entry | {"rule": alert.rule} for entry in alert.evidence_summary), *others])
+    grown = replace(
+        home,
+        severity=worst,
+        updated_at=now,
+        last_hour=max(home.last_hour, alert.last_hour),
+        rules=tuple(dict.fromkeys([*home.rules, alert.rule])),
+        firing=tuple(dict.fromkeys([*home.firing, alert.rule])),
+        evidence_summary=evidence,
+        reason=alert.reason,
+        runbook=home.runbook or alert.runbook,
+        owner=home.owner or alert.owner,
+        sev=min(home.sev, _sev(worst, evidence)),
+    )
+    if reopened:
+        return Move(_reopened(grown, now), Step.REOPENED, why)
+    if worst is not home.severity:
+        return Move(grown, Step.WORSENED, Why.SEVERITY_ROSE.value)
+    return Move(grown, Step.JOINED if moved.step is Step.OPENED else Step.UPDATED, why or moved.why.value)
+
+
+def _reopened(incident: Incident, at: datetime) -> Incident:
+    """Return the incident open again: somebody has to be told, and to take it on, again."""
+    return replace(
+        incident,
+        status=Status.OPEN,
+        updated_at=at,
+        resolved_at=None,
+        acknowledged_at=None,
+        acknowledged_by="",
+        mitigated_at=None,
+        announced_at=None,
+        escalation_level=0,
+        times_reopened=incident.times_reopened + 1,
+    )
+
+
+def _opened(alert: Alert, now: datetime) -> Incident:
+    evidence = tuple(entry | {"rule": alert.rule} for entry in alert.evidence_summary)
+    return Incident(
+        id=alert.id,
+        fingerprint=alert.fingerprint,
+        model=alert.model,
+        rule=alert.rule,
+        severity=alert.severity,
         status=Status.OPEN,
         opened_at=now,
         updated_at=now,
         resolved_at=None,
-        first_hour=outcome.hour,
-        last_hour=outcome.hour,
-        quiet_evaluations=0,
-        evidence_summary=summarise(outcome.evidence),
-        runbook=outcome.runbook,
-        reason=outcome.reason,
-    )
-    return Transition(outcome, Step.OPENED, Why.STARTED_FIRING, opened)
-
-
-def _quieter(current: Incident, outcome: RuleOutcome, *, now: datetime, policy: IncidentPolicy) -> Transition:
-    if outcome.hour == current.last_hour and current.quiet_evaluations > 0:
-        return Transition(outcome, Step.NONE, Why.HOUR_ALREADY_SEEN, current)
-    quiet = current.quiet_evaluations + 1
-    calmer = replace(current, quiet_evaluations=quiet, last_hour=outcome.hour, updated_at=now)
-    if quiet < policy.resolve_after:
-        return Transition(outcome, Step.NONE, Why.QUIET_NOT_LONG_ENOUGH, calmer)
-    resolved = replace(calmer, status=Status.RESOLVED, resolved_at=now, reason=outcome.reason)
-    return Transition(outcome, Step.RESOLVED, Why.QUIET_LONG_ENOUGH, resolved)
-
-
-def _breached_again(current: Incident, outcome: RuleOutcome, *, now: datetime) -> Transition:
-    # PENDING on an open incident is a breach too: the run of quiet evaluations is broken, but it raises no severity.
-    rose = outcome.state is RuleState.FIRING and outcome.severity.rank > current.severity.rank
-    worse = replace(
-        current,
-        severity=outcome.severity if rose else current.severity,
-        last_hour=outcome.hour,
-        quiet_evaluations=0,
-        evidence_summary=summarise(outcome.evidence),
-        runbook=outcome.runbook or current.runbook,
-        reason=outcome.reason,
-    )
-    if worse == current:
-        return Transition(outcome, Step.NONE, Why.HOUR_ALREADY_SEEN, current)
-    worse = replace(worse, updated_at=now)
-    if rose:
-        return Transition(outcome, Step.WORSENED, Why.SEVERITY_ROSE, worse)
-    return Transition(outcome, Step.UPDATED, Why.STILL_BREACHED, worse)
-
-
-def summarise(evidence: Sequence[Verdict]) -> tuple[dict[str, object], ...]:
-    """Return the verdicts as JSON-ready records: what a message and a later reader need, without the signals."""
-    return tuple(
-        {
-            "metric": verdict.signal.metric,
-            "column": verdict.signal.column,
-            "segment": verdict.signal.segment,
-            "window": verdict.signal.window,
-            "value": json_ready(verdict.signal.value),
-            "threshold": json_ready(verdict.threshold),
-            "threshold_origin": verdict.threshold_origin,
-            "level": verdict.level.value,
-            "reason": verdict.reason,
-            "bins": json_ready(verdict.signal.detail.get("bins", ())),
-        }
-        for verdict in evidence
+        first_hour=alert.since,
+        last_hour=alert.last_hour,
+        evidence_summary=evidence,
+        runbook=alert.runbook,
+        reason=alert.reason,
+        sev=_sev(alert.severity, evidence),
+        kind=_kind(evidence),
+        owner=alert.owner,
+        rules=(alert.rule,),
+        firing=(alert.rule,),
     )
 
 
-def json_ready(value: object) -> object:
-    """Return `value` in types that survive JSON unchanged; a number that is not finite becomes None.
+def _less(home: Incident, alert: Alert, now: datetime) -> Move:
+    firing = tuple(rule for rule in home.firing if rule != alert.rule)
+    fewer = replace(home, firing=firing, updated_at=now, last_hour=max(home.last_hour, alert.last_hour))
+    if firing:
+        return Move(fewer, Step.UPDATED, "others_still_fire")
+    return Move(
+        replace(fewer, status=Status.RESOLVED, resolved_at=now, reason=alert.reason), Step.RESOLVED, "all_quiet"
+    )
 
-    PostgreSQL refuses NaN in JSON, and numpy's numbers have no JSON at all.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, str | bool | None):
-        return str(value) if isinstance(value, str) else value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, Sequence):
-        return [json_ready(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy arrays and scalars
-        return json_ready(value.tolist())
-    if hasattr(value, "__float__"):
-        number = float(value)
-        return number if math.isfinite(number) else None
-    return str(value)
+
+def _ranked(evidence: Sequence[dict[str, object]]) -> tuple[dict[str, object], ...]:
+    rank = {level.value: level.rank for level in Level}
+    worst_first = sorted(evidence, key=lambda entry: -rank.get(str(entry["level"]), 0))  # stable: each rule's own order
+    return tuple(worst_first[:MOST_EVIDENCE])
+
+
+def _sev(severity: Level, evidence: Sequence[Mapping[str, object]]) -> int:
+    """Return 1 where people are hurt now, 2 for anything else critical, 3 for warnings."""
+    if severity is not Level.CRITICAL:
+        return 3
+    hurts = any(
+        str(entry["metric"]).partition(".")[0] in _HURTS_NOW for entry in evidence if entry["level"] == "critical"
+    )
+    return 1 if hurts else 2
+
+
+def _kind(evidence: Sequence[Mapping[str, object]]) -> Kind:
+    return KIND_OF.get(str(evidence[0]["metric"]).partition(".")[0], Kind.DATA) if evidence else Kind.DATA
+
+
+def with_causes(incident: Incident, causes: Sequence[Mapping[str, object]]) -> Incident:
+    """Return the incident with its ranked causes; a likely first cause says whose trouble it is."""
+    likely = causes[0] if causes and float(str(causes[0].get("confidence", 0))) >= 0.5 else None
+    kind = Kind(str(likely["kind"])) if likely else incident.kind
+    return replace(incident, causes=tuple(map(dict, causes)), kind=kind)
+
+
+def act_on(incident: Incident, action: Action) -> Move:
+    """Return what a person does to an incident; raises ActionError where that makes no sense."""
+    at, author = action.at, action.author
+    is_open = incident.status is Status.OPEN
+    match action.kind:
+        case ActionKind.NOTE | ActionKind.POST_MORTEM:
+            step = Step.NOTED if action.kind is ActionKind.NOTE else Step.POST_MORTEM
+            return Move(replace(incident, updated_at=at), step, action.text)
+        case ActionKind.TRIAGE:
+            changes = {
+                "sev": int(str(action.fields.get("sev", incident.sev))),
+                "kind": Kind(str(action.fields.get("kind", incident.kind))),
+            }
+            return Move(replace(incident, updated_at=at, **changes), Step.TRIAGED, action.text)  # type: ignore[arg-type]
+        case ActionKind.ACKNOWLEDGE if is_open:
+            if incident.acknowledged_at is not None:
+                raise ActionError(
+                    f"{incident.id} was acknowledged by {incident.acknowledged_by} "
+                    f"at {incident.acknowledged_at:%Y-%m-%d %H:%M}Z"
+                )
+            taken = replace(incident, updated_at=at, acknowledged_at=at, acknowledged_by=author)
+            return Move(taken, Step.ACKNOWLEDGED, action.text)
+        case ActionKind.MITIGATE if is_open:
+            return Move(replace(incident, updated_at=at, mitigated_at=at), Step.MITIGATED, action.text)
+        case ActionKind.RESOLVE if is_open:
+            done = replace(incident, updated_at=at, status=Status.RESOLVED, resolved_at=at, firing=())
+            return Move(done, Step.RESOLVED, action.text)
+        case ActionKind.REOPEN if not is_open:
+            return Move(_reopened(incident, at), Step.REOPENED, action.text)
+    raise ActionError(f"{incident.id} is {incident.status.value}: {action.kind.value} does not apply to it")
+
+
+def reported(action: Action) -> Move:
+    """Return the incident that a person opens, with what they say: a user's complaint, a finding in the logs."""
+    model, severity = str(action.fields["model"]), Level(str(action.fields.get("severity", "warning")))
+    incident = Incident(
+        id=f"{model}/reported@{action.at:%Y-%m-%dT%H:%M:%S}Z",
+        fingerprint=f"{model}/reported",
+        model=model,
+        rule="reported",
+        severity=severity,
+        status=Status.OPEN,
+        opened_at=action.at,
+        updated_at=action.at,
+        resolved_at=None,
+        first_hour=action.at,
+        last_hour=action.at,
+        evidence_summary=(),
+        runbook=str(action.fields.get("runbook", "")),
+        reason=action.text,
+        sev=1 if severity is Level.CRITICAL else 3,
+        kind=Kind(str(action.fields.get("kind", "model"))),
+        owner=str(action.fields.get("owner", "")),
+        rules=("reported",),
+        firing=("reported",),
+    )
+    return Move(incident, Step.OPENED, f"reported by {action.author}")

@@ -5,17 +5,19 @@ Add a sentence about what to do next to NEXT_STEPS. Keep markup and limits of a 
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
 
-from monitoring_pipeline.judge.verdicts import Level
-from monitoring_pipeline.notify.incidents import Incident, Status, Step
+from monitoring_pipeline.notify.alerts import Status, Step
+from monitoring_pipeline.notify.incidents import Incident
 
 LONGEST_TEXT = 500
 """Characters kept of any one string that comes from data: enough for a reason, too little to bury the rest."""
 
 MOST_BINS = 5
 MOST_OTHERS = 4
+MOST_CAUSES = 3
 
 NEXT_STEPS: Mapping[str, str] = {
     "drift": "Compare the top bins with what changed upstream. Check performance first: drift alone costs nothing.",
@@ -29,7 +31,11 @@ RESOLVED_NEXT_STEP = "Nothing urgent. Note the cause while it is fresh."
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a channel sends. Every string is one line without control characters, whatever the data held."""
+    """What a channel sends. Every string is one line without control characters, whatever the data held.
+
+    `step` is what happened to the incident, `fingerprint` the same for every incident of its leading rule, `causes` are
+    ranked, `to` names the contacts of whoever is on call, where somebody is.
+    """
 
     title: str
     severity: str
@@ -42,11 +48,20 @@ class Message:
     runbook: str
     hour: str
     incident_id: str
+    step: str = "opened"
+    fingerprint: str = ""
+    started_at: str = ""  # ISO 8601, UTC
+    causes: tuple[str, ...] = ()
+    owner: str = ""
+    to: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()  # label, address
 
     def text(self) -> str:
         """Return the message as plain text."""
         width = max((len(name) for name, _ in self.facts), default=0)
         lines = [self.title, *(f"  {name:<{width}}  {value}" for name, value in self.facts)]
+        if self.causes:
+            lines += ["  Likely causes", *(f"    {line}" for line in self.causes)]
         if self.top_bins:
             lines += ["  Top bins", *(f"    {line}" for line in self.top_bins)]
         lines += [f"  {name}: {value}" for name, value in self.closing()]
@@ -54,7 +69,8 @@ class Message:
 
     def closing(self) -> list[tuple[str, str]]:
         """Return the sentences at the end, those that say something."""
-        told = {"Why": self.reason, "Next": self.next_step, "Runbook": self.runbook, "Incident": self.incident_id}
+        told = {"Why": self.reason, "Next": self.next_step, "Owner": self.owner, "For": ", ".join(self.to)}
+        told |= {"Runbook": self.runbook, **dict(self.links), "Incident": self.incident_id}
         return [(name, value) for name, value in told.items() if value]
 
     def as_record(self) -> dict[str, object]:
@@ -64,29 +80,54 @@ class Message:
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> "Message":
         """Return the message `as_record` was made from, also after a trip through JSON."""
-        facts = tuple((str(pair[0]), str(pair[1])) for pair in map(_items, _items(record["facts"])))
-        bins = tuple(str(line) for line in _items(record["top_bins"]))
-        strings = {key: str(value) for key, value in record.items() if key not in ("facts", "top_bins")}
-        return cls(facts=facts, top_bins=bins, **strings)
+        values: dict[str, Any] = {}
+        for key, value in record.items():
+            if key in ("facts", "links"):
+                values[key] = tuple((str(pair[0]), str(pair[1])) for pair in map(_items, _items(value)))
+            elif key in ("top_bins", "causes", "to"):
+                values[key] = tuple(map(str, _items(value)))
+            else:
+                values[key] = str(value)
+        return cls(**values)
 
 
-def message_of(incident: Incident, step: Step) -> Message:
-    """Return the message that tells people of `step`."""
+def message_of(
+    incident: Incident, step: Step, *, to: tuple[str, ...] = (), links: tuple[tuple[str, str], ...] = ()
+) -> Message:
+    """Return the message that tells people of `step`; `to` and `links` are shown as they are."""
     worst: Mapping[str, object] = incident.evidence_summary[0] if incident.evidence_summary else {}
     resolved = incident.status is Status.RESOLVED
     report = str(worst.get("metric", "")).partition(".")[0]
     return Message(
-        title=one_line(f"{_headline(incident.severity, step)}: {incident.model}: {incident.rule}"),
+        title=one_line(f"{_headline(incident, step)}: {incident.model}: {incident.rule}"),
         severity=incident.severity.value,
         status=incident.status.value,
         model=one_line(incident.model),
         facts=tuple((name, one_line(value)) for name, value in _facts(incident, worst)),
         top_bins=() if resolved else tuple(map(one_line, _bin_lines(worst.get("bins", ())))),
         reason=one_line(incident.reason),
-        next_step=RESOLVED_NEXT_STEP if resolved else NEXT_STEPS.get(report, DEFAULT_NEXT_STEP),
+        next_step=one_line(RESOLVED_NEXT_STEP if resolved else _next_step(incident, report)),
         runbook=one_line(incident.runbook),
         hour=_hour(incident.last_hour),
         incident_id=one_line(incident.id),
+        step=step.value,
+        fingerprint=one_line(incident.fingerprint),
+        started_at=incident.first_hour.isoformat(),
+        causes=() if resolved else tuple(map(_cause, incident.causes[:MOST_CAUSES])),
+        owner=one_line(incident.owner),
+        to=to,
+        links=links,
+    )
+
+
+def undelivered(message: Message, channel: str, error: str) -> Message:
+    """Return the message that tells one channel that another one did not take `message`."""
+    return replace(
+        message,
+        title=one_line(f"Not delivered to {channel}: {message.title}"),
+        reason=one_line(f"{channel} did not take it: {error}"),
+        next_step=f"Mend {one_line(channel)}, then send what was given up again: monitoring-pipeline outbox --revive.",
+        step="undelivered",
     )
 
 
@@ -107,16 +148,40 @@ def number(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def _headline(severity: Level, step: Step) -> str:
-    if step is Step.RESOLVED:
-        return "Resolved"
-    return f"{severity.value.capitalize()}, worse than before" if step is Step.WORSENED else severity.value.capitalize()
+_HEADLINES = {
+    Step.WORSENED: "{severity}, worse than before",
+    Step.REOPENED: "{severity}, again",
+    Step.ESCALATED: "{severity}, not taken on yet",
+    Step.ACKNOWLEDGED: "Taken on by {person}",
+    Step.RESOLVED: "Resolved",
+}
+
+
+def _headline(incident: Incident, step: Step) -> str:
+    form = _HEADLINES.get(step, "{severity}")
+    return form.format(severity=incident.severity.value.capitalize(), person=incident.acknowledged_by)
+
+
+def _next_step(incident: Incident, report: str) -> str:
+    """Return what the likeliest cause asks for; without one, what its report asks for."""
+    actions = _items(incident.causes[0].get("actions")) if incident.causes else []
+    return str(actions[0]) if actions else NEXT_STEPS.get(report, DEFAULT_NEXT_STEP)
+
+
+def _cause(record: Mapping[str, object]) -> str:
+    """Return a cause with how sure it is and what speaks for it."""
+    evidence = "; ".join(map(str, _items(record.get("evidence"))[:2]))
+    return one_line(f"{record.get('name')} ({_share(record.get('confidence'))}): {evidence}")
 
 
 def _facts(incident: Incident, worst: Mapping[str, object]) -> list[tuple[str, str]]:
     facts = [("Model", incident.model), ("Since", _hour(incident.first_hour)), ("Hour", _hour(incident.last_hour))]
+    facts.append(("Kind", f"SEV-{incident.sev}, {incident.kind.value}"))
+    if len(incident.rules) > 1:
+        facts.append(("Rules", ", ".join(incident.rules)))
     if incident.status is Status.RESOLVED:
-        return [*facts, ("Quiet for", f"{incident.quiet_evaluations} evaluations"), ("Was", incident.severity.value)]
+        lasted = incident.time_to_resolve
+        return [*facts, ("Lasted", _span(lasted) if lasted else "–"), ("Was", incident.severity.value)]
     if not worst:
         return facts
     facts += [
@@ -153,6 +218,13 @@ def _share(value: object) -> str:
 
 def _items(value: object) -> list[object]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+
+
+def _span(length: timedelta) -> str:
+    minutes = round(length.total_seconds() / 60)
+    return (
+        f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} d"
+    )
 
 
 def _hour(moment: datetime) -> str:

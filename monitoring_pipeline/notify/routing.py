@@ -9,9 +9,9 @@ from dataclasses import dataclass
 SEVERITIES = ("info", "warning", "critical")
 
 DEFAULT_ROUTES: Mapping[str, tuple[str, ...]] = {
-    "info": ("console",),
-    "warning": ("console", "slack"),
-    "critical": ("console", "slack"),
+    "info": ("console", "email"),
+    "warning": ("console", "slack", "webhook", "alertmanager"),
+    "critical": ("console", "pagerduty", "slack", "email", "webhook", "alertmanager"),
 }
 
 

@@ -1,8 +1,9 @@
-"""The gate: champion against challenger on the same recent hold-out rows, and what follows.
+"""The gate: champion against challenger on the same recent hold-out rows, the error budgets, and what follows.
 
 Add a guard-rail to `_objections`. Keep training and the registry out: what the models said arrives as arrays.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -11,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
+from monitoring_pipeline.judge.objectives import SERVICE
+from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.stats.paired import delong_paired, mcnemar_p_value, paired_bootstrap
 
 FloatArray = npt.NDArray[np.float64]
@@ -28,6 +31,7 @@ class Outcome(StrEnum):
 
     PROMOTE = "promote"
     KEEP_CHAMPION = "keep_champion"
+    BUDGET_SPENT = "budget_spent"  # it is better, but the service has no room for a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,32 @@ class Evaluation:
             "outcome": self.outcome.value,
             "reasons": list(self.reasons),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Who promotes although a budget is spent, and why."""
+
+    by: str
+    why: str
+
+
+def respect_budgets(
+    outcome: Outcome, reasons: Sequence[str], budgets: Iterable[Verdict], override: Override | None
+) -> tuple[Outcome, tuple[str, ...]]:
+    """Return what becomes of a challenger, and why, once the error budgets have had their say.
+
+    `budgets` are verdicts on `slo.budget_remaining`; one that is not known holds nobody back.
+    """
+    # Only promises of the service: while requests fail or wait, a new version is one more thing that may be wrong.
+    # Where the model itself broke its promise, by age, drift, performance or fairness, the better challenger is the
+    # cure, and refusing it would keep the cause in place.
+    spent = [each.reason for each in budgets if each.signal.column in SERVICE and each.level.rank > 0]
+    if outcome is not Outcome.PROMOTE or not spent:
+        return outcome, tuple(reasons)
+    if override is not None:
+        return outcome, (*reasons, *spent, f"the gate was overridden by {override.by}: {override.why}")
+    return Outcome.BUDGET_SPENT, (*reasons, *spent)
 
 
 def log_losses(scores: FloatArray, truth: FloatArray) -> FloatArray:

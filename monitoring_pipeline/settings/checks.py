@@ -5,7 +5,7 @@ Monitor, so that they still speak when other parts of the file are wrong; what h
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from difflib import get_close_matches
@@ -28,10 +28,13 @@ from monitoring_pipeline.evaluate.signals import TRAINING
 from monitoring_pipeline.judge.datasets import DRIFTED_SHARE
 from monitoring_pipeline.judge.limits import LIMITS
 from monitoring_pipeline.judge.thresholds import CONTROL, HIGHER_IS_BETTER, LOWER_IS_BETTER, TEXTBOOK
+from monitoring_pipeline.settings.channels import CHANNEL_NAMES
 from monitoring_pipeline.settings.conditions import FORMS, LAST_PREDICTIONS, parse_duration
 from monitoring_pipeline.settings.defaults import default_triggers
 from monitoring_pipeline.settings.documents import Path, looks_secret, strings
+from monitoring_pipeline.settings.escalation import unknown_names
 from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.settings.objectives import Objectives
 from monitoring_pipeline.settings.sections import (
     BaselineShares,
     Drift,
@@ -57,8 +60,14 @@ DAILY_METRICS = frozenset(
 )
 """Metrics of the sample of a day; conditions see them at every hour of the next one."""
 
+BUDGETS: Mapping[str, frozenset[str]] = {
+    "slo.budget_remaining": frozenset({"28d"}),
+    "slo.burn_rate": frozenset({"1h", "6h", "24h", "3d"}),
+}
+"""Metrics of objectives, over windows of their own."""
+
 WITH_LEVELS = frozenset(
-    {*TEXTBOOK, *CONTROL, *LIMITS, *TOGETHER, DRIFTED_SHARE, "performance.slice_worsened"}
+    {*TEXTBOOK, *CONTROL, *LIMITS, *TOGETHER, DRIFTED_SHARE, "performance.slice_worsened", *BUDGETS}
     | {f"performance.{name}" for name in PERFORMANCE}
 )
 """Metrics that are judged, so that a condition can ask for their level."""
@@ -91,6 +100,7 @@ METRICS = frozenset(
         "performance.positive_rate",
         "performance.mean_score",
         "performance.label_coverage",
+        "slo.compliance",
         "model.age_days",
         "model.new_labelled_rows",
     }
@@ -160,6 +170,12 @@ def _clauses(data: Data) -> Iterator[tuple[Path, Data]]:
         yield ("retraining", "triggers", index), trigger
 
 
+def _conditions(data: Data) -> Iterator[tuple[Path, object]]:
+    for path, clause in _clauses(data):
+        for key in ("condition", "critical"):
+            yield (*path, key), clause.get(key)
+
+
 def _signals(condition: object, path: Path) -> Iterator[tuple[Path, Data]]:
     """Yield every signal of a condition, however deep."""
     if not isinstance(condition, dict):
@@ -173,8 +189,8 @@ def _signals(condition: object, path: Path) -> Iterator[tuple[Path, Data]]:
 
 
 def _all_signals(data: Data) -> Iterator[tuple[Path, Data]]:
-    for path, clause in _clauses(data):
-        yield from _signals(clause.get("condition"), (*path, "condition"))
+    for path, condition in _conditions(data):
+        yield from _signals(condition, path)
 
 
 def _feature_names(data: Data) -> Iterator[tuple[Path, str]]:
@@ -209,7 +225,8 @@ def _watched_columns(data: Data) -> frozenset[str]:
     sources = [name for _, source in _items(_section(data, "freshness"), "sources") if (name := source.get("name"))]
     groups = [name for _, name in _texts(_section(data, "fairness").get("attributes"))]
     pairs = [f"{first} & {second}" for first, second in combinations(groups, 2)]
-    return frozenset({"", *served, *features, *stages, *map(str, sources), *groups, *pairs})
+    promised = Objectives.model_fields
+    return frozenset({"", *served, *features, *stages, *map(str, sources), *groups, *pairs, *promised})
 
 
 def features_are_named_once(data: Data) -> Iterator[Finding]:
@@ -267,6 +284,11 @@ def signals_exist(data: Data) -> Iterator[Finding]:
         if str(metric).startswith("model.") or metric in CONTROL:
             if window not in ("1h", None):
                 yield Finding((*path, "window"), f"{metric} is known hour by hour, not over {window}.", "Write 1h.")
+        elif str(metric).startswith("slo."):
+            own = BUDGETS.get(str(metric), frozenset({"28d"}))
+            if window not in {*own, None}:
+                fix = f"Use one of {', '.join(sorted(own, key=window_length))}."
+                yield Finding((*path, "window"), f"{metric} is not known over {window}.", fix)
         elif metric in DAILY_METRICS:
             if window not in ("24h", None):
                 message = f"{metric} is measured on the sample of a day, not over {window}."
@@ -361,6 +383,12 @@ def names_are_unique(data: Data) -> Iterator[Finding]:
             yield Finding((*path, "name"), f"{name!r} is the name of entry {first} too.", "Give each its own name.")
 
 
+def people_are_known(data: Data) -> Iterator[Finding]:
+    """Whoever is named in a schedule or a level stands under on_call."""
+    for path, kind, name, known in unknown_names(data):
+        yield Finding(path, f"{name!r} is not under on_call.{kind}.", choices(name, known))
+
+
 def windows_are_named_once(data: Data) -> Iterator[Finding]:
     """No window is computed twice under two names."""
     seen = set()
@@ -383,8 +411,8 @@ def enough_parts_to_choose_from(data: Data) -> Iterator[Finding]:
     if retraining.get("mode", Retraining().mode) == "at_least" and wanted > count > 0:
         fix = f"Ask for at most {count}, or add triggers."
         yield Finding(("retraining", "at_least"), f"asks for {wanted} of {count} triggers: it would never fire.", fix)
-    for path, clause in _clauses(data):
-        for place, part in _nested(clause.get("condition"), (*path, "condition")):
+    for path, condition in _conditions(data):
+        for place, part in _nested(condition, path):
             parts = part.get("of")
             if isinstance(parts, list) and _number(part, "at_least", math.nan) > len(parts):
                 message = f"asks for {part['at_least']} of {len(parts)} parts: it is never true."
@@ -403,10 +431,12 @@ def _nested(condition: object, path: Path) -> Iterator[tuple[Path, Data]]:
 
 def drift_alone_pages_nobody(data: Data) -> Iterator[Finding]:
     """A critical rule needs more than changed inputs."""
+    fix = "Make it a warning, or combine it under `all` with a performance metric."
     for index, rule in _items(data, "rules"):
-        if rule.get("severity") == "critical" and _true_by_drift_alone(rule.get("condition")):
-            fix = "Make it a warning, or combine it under `all` with a performance metric."
-            yield Finding(("rules", index, "severity"), "drift alone may be harmless and must not page.", fix)
+        alone = [] if rule.get("severity") not in ("critical", "by_level") else [("severity", rule.get("condition"))]
+        for key, condition in [*alone, ("critical", rule.get("critical"))]:
+            if _true_by_drift_alone(condition):
+                yield Finding(("rules", index, key), "drift alone may be harmless and must not page.", fix)
 
 
 def _true_by_drift_alone(condition: object) -> bool:
@@ -446,14 +476,17 @@ def numbers_are_in_order(data: Data) -> Iterator[Finding]:
 
 
 def routes_lead_somewhere(data: Data) -> Iterator[Finding]:
-    """Every channel that is routed to is described."""
+    """Every channel that a route or an escalation leads to is described."""
     notifications = _section(data, "notifications")
-    if notifications.get("slack") is None:
-        for severity, channels in _section(notifications, "routes").items():
-            for index, name in _texts(channels):
-                if name == "slack":
-                    path: Path = ("notifications", "routes", severity, index)
-                    yield Finding(path, "there is no Slack channel to send to.", "Add notifications.slack.channel.")
+    routes = _section(notifications, "routes").items()
+    told: list[tuple[Path, object]] = [(("notifications", "routes", severity), names) for severity, names in routes]
+    for index, level in _items(_section(data, "escalation"), "levels"):
+        told.append((("escalation", "levels", index, "channels"), level.get("channels")))
+    for place, names in told:
+        for index, name in _texts(names):
+            if name in CHANNEL_NAMES and name != "console" and notifications.get(name) is None:
+                fix = f"Add notifications.{name}, or leave it out here."
+                yield Finding((*place, index), f"no {name} channel is described.", fix)
 
 
 def secrets_stay_outside(data: Data) -> Iterator[Finding]:
@@ -479,6 +512,7 @@ CHECKS: tuple[Check, ...] = (
     enough_parts_to_choose_from,
     drift_alone_pages_nobody,
     numbers_are_in_order,
+    people_are_known,
     routes_lead_somewhere,
     secrets_stay_outside,
 )

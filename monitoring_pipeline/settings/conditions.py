@@ -5,7 +5,7 @@ belong in `checks`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from glob import escape
 from typing import Annotated, Any, Literal
@@ -74,11 +74,51 @@ SpanName = Annotated[str, AfterValidator(_canonical_span)]
 Name = Annotated[str, matching(r"[A-Za-z0-9_-]+", "A name has letters, digits, - and _ only.")]
 
 
+def _under(key: str) -> BeforeValidator:
+    """Return a validator that takes a single value for a mapping with this key alone."""
+    return BeforeValidator(lambda value: value if isinstance(value, dict | Section) else {key: value})
+
+
+class Limits(Section):
+    """One limit, or one for each level: `above: 0.1`, `above: {warning: 0.1, critical: 0.25}`."""
+
+    warning: float
+    critical: float | None = None
+
+    def at(self, level: Level) -> float:
+        """Return the limit of a level; the only one is that of both."""
+        return self.warning if self.critical is None or level is Level.WARNING else self.critical
+
+
+class Cooldowns(Section):
+    """How long after an incident there is no new one: `12h`, or how long no warning and how long no critical one."""
+
+    warning: Duration
+    critical: Duration | None = None
+
+
+class Patience(Section):
+    """How many evaluations must be breaches: `for: 3` is in a row, `for: {breaches: 3, of: 5}` is among the last five.
+
+    Only evaluations that are known count.
+    """
+
+    breaches: int = Field(ge=1)
+    of: int | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "Patience":
+        if self.of is not None and self.of < self.breaches:
+            raise ValueError(f"{self.of} evaluations never hold {self.breaches} breaches: ask for fewer, or of more.")
+        return self
+
+
 class SignalForm(Section):
     """Signals of one metric: `{metric: drift.psi, window: 7d, level: warning, columns_at_least: 2}`.
 
     Without `column`, a drift metric means every feature; the score and the prediction have to be named. Without
-    `segment` it means all traffic, without `baseline` the training rows.
+    `segment` it means all traffic, without `baseline` the training rows. What has fired clears at `clear`, a share of
+    its limit, or at `clear_below` or `clear_above`.
     """
 
     metric: str
@@ -88,21 +128,38 @@ class SignalForm(Section):
     segment: str = ""
     baseline: str = TRAINING
     level: Literal["warning", "critical"] | None = None
-    above: float | None = None
-    below: float | None = None
+    above: Annotated[Limits, _under("warning")] | None = None
+    below: Annotated[Limits, _under("warning")] | None = None
     below_baseline: float | None = Field(default=None, gt=0, lt=1)
+    above_baseline: float | None = Field(default=None, gt=0)
+    p_below: float | None = Field(default=None, gt=0, lt=1)
     columns_at_least: int = Field(default=1, ge=1)
     columns_share_at_least: float | None = Field(default=None, gt=0, le=1)
+    clear: float | None = Field(default=None, gt=0, lt=1)
+    clear_below: float | None = None
+    clear_above: float | None = None
 
     @model_validator(mode="after")
-    def _has_a_criterion(self) -> "SignalForm":
-        if (self.level, self.above, self.below, self.below_baseline) == (None, None, None, None):
-            raise ValueError("Say what is bad: add level, above, below or below_baseline.")
+    def _makes_sense(self) -> "SignalForm":
+        criteria = (self.level, self.above, self.below, self.below_baseline, self.above_baseline, self.p_below)
+        if criteria == (None,) * len(criteria):
+            raise ValueError("Say what is bad: add level, above, below, below_baseline, above_baseline or p_below.")
+        for side, limit, sign in (("above", self.above, 1), ("below", self.below, -1)):
+            if limit is not None and sign * (limit.at(Level.CRITICAL) - limit.warning) < 0:
+                raise ValueError(f"It is critical before it warns: the further {side}, the worse.")
+        self.condition(())
         return self
 
-    def condition(self, features: Sequence[str]) -> conditions.Condition:
+    @property
+    def levels(self) -> bool:
+        """Whether a limit is given for each level."""
+        return any(limit is not None and limit.critical is not None for limit in (self.above, self.below))
+
+    def condition(self, features: Sequence[str], level: Level = Level.WARNING) -> conditions.Condition:
+        """Return the condition, or its critical band; only what warns is held by a second limit."""
         of_columns = self.metric.startswith("drift.") and self.metric != DRIFTED_SHARE
         every = tuple(map(escape, features)) if of_columns else "*"
+        warns = level is Level.WARNING
         return conditions.SignalCondition(
             metric=self.metric,
             window=self.window,
@@ -110,12 +167,17 @@ class SignalForm(Section):
             role=self.role,
             segment=self.segment,
             baseline=self.baseline,
-            level=None if self.level is None else Level(self.level),
-            above=self.above,
-            below=self.below,
+            level=None if self.level is None else Level(self.level) if warns else Level.CRITICAL,
+            above=None if self.above is None else self.above.at(level),
+            below=None if self.below is None else self.below.at(level),
             below_baseline=self.below_baseline,
+            above_baseline=self.above_baseline,
+            p_below=self.p_below,
             columns_at_least=self.columns_at_least,
             columns_share_at_least=self.columns_share_at_least,
+            clear=self.clear if warns else None,
+            clear_below=self.clear_below if warns else None,
+            clear_above=self.clear_above if warns else None,
         )
 
 
@@ -124,8 +186,8 @@ class AllForm(Section):
 
     parts: "tuple[ConditionForm, ...]" = Field(alias="all", min_length=1)
 
-    def condition(self, features: Sequence[str]) -> conditions.Condition:
-        return conditions.All(tuple(part.condition(features) for part in self.parts))
+    def condition(self, features: Sequence[str], level: Level = Level.WARNING) -> conditions.Condition:
+        return conditions.All(tuple(part.condition(features, level) for part in self.parts))
 
 
 class AnyForm(Section):
@@ -133,8 +195,8 @@ class AnyForm(Section):
 
     parts: "tuple[ConditionForm, ...]" = Field(alias="any", min_length=1)
 
-    def condition(self, features: Sequence[str]) -> conditions.Condition:
-        return conditions.Any(tuple(part.condition(features) for part in self.parts))
+    def condition(self, features: Sequence[str], level: Level = Level.WARNING) -> conditions.Condition:
+        return conditions.Any(tuple(part.condition(features, level) for part in self.parts))
 
 
 class NotForm(Section):
@@ -142,8 +204,8 @@ class NotForm(Section):
 
     part: "ConditionForm" = Field(alias="not")
 
-    def condition(self, features: Sequence[str]) -> conditions.Condition:
-        return conditions.Not(self.part.condition(features))
+    def condition(self, features: Sequence[str], level: Level = Level.WARNING) -> conditions.Condition:
+        return conditions.Not(self.part.condition(features, level))
 
 
 class AtLeastForm(Section):
@@ -152,8 +214,8 @@ class AtLeastForm(Section):
     at_least: int = Field(ge=1)
     parts: "tuple[ConditionForm, ...]" = Field(alias="of", min_length=1)
 
-    def condition(self, features: Sequence[str]) -> conditions.Condition:
-        return conditions.AtLeast(self.at_least, tuple(part.condition(features) for part in self.parts))
+    def condition(self, features: Sequence[str], level: Level = Level.WARNING) -> conditions.Condition:
+        return conditions.AtLeast(self.at_least, tuple(part.condition(features, level) for part in self.parts))
 
 
 FORMS: Mapping[str, type[Section]] = {
@@ -185,26 +247,64 @@ for _form in FORMS.values():
     _form.model_rebuild()
 
 
+def _signals(form: Any) -> Iterator[SignalForm]:
+    """Yield every signal of a condition, however deep."""
+    if isinstance(form, SignalForm):
+        yield form
+    else:
+        for part in (form.part,) if isinstance(form, NotForm) else form.parts:
+            yield from _signals(part)
+
+
+def _refuse_levels(*forms: Any) -> None:
+    if any(signal.levels for form in forms for signal in _signals(form)):
+        raise ValueError("Limits for two levels are for rules with severity: by_level; give one number.")
+
+
 class RuleForm(Section):
-    """One entry of `rules`."""
+    """One entry of `rules`.
+
+    With `severity: by_level` the outcome is as severe as the level that has been reached for long enough: that of the
+    verdicts, or of limits that name one for each. `critical` names another condition that makes a warning critical.
+    """
 
     name: Name
     condition: ConditionForm
-    for_: int = Field(default=1, alias="for", ge=1)
-    severity: Literal["warning", "critical"] = "warning"
-    cooldown: Duration = timedelta(hours=12)
+    critical: ConditionForm | None = None
+    for_: Annotated[Patience, _under("breaches")] = Field(default=Patience(breaches=1), alias="for")
+    severity: Literal["warning", "critical", "by_level"] = "warning"
+    cooldown: Annotated[Cooldowns, _under("warning")] = Cooldowns(warning=timedelta(hours=12))
     resolve_after: int = Field(default=3, ge=1)
     runbook: str = ""
+    owner: str = ""
 
-    def rule(self, features: Sequence[str]) -> Rule:
+    @model_validator(mode="after")
+    def _has_the_bands_it_asks_for(self) -> "RuleForm":
+        if self.critical is not None and self.severity != "warning":
+            raise ValueError("What is under critical makes a warning critical: leave severity out.")
+        if self.severity != "by_level":
+            _refuse_levels(self.condition, *([] if self.critical is None else [self.critical]))
+        elif not any(signal.levels or signal.level == "warning" for signal in _signals(self.condition)):
+            fix = "Give a signal level: warning, or above or below with warning and critical"
+            raise ValueError(f"{fix}: nothing else has levels that severity could follow.")
+        return self
+
+    def rule(self, features: Sequence[str], *, owner: str = "") -> Rule:
+        """Return the rule; `owner` is whose it is where it names nobody."""
+        by_level = self.severity == "by_level"
+        worse = self.condition.condition(features, Level.CRITICAL) if by_level else None
         return Rule(
             self.name,
             self.condition.condition(features),
-            for_=self.for_,
-            severity=Level(self.severity),
-            cooldown=self.cooldown,
+            for_=self.for_.breaches,
+            of=self.for_.of,
+            severity=Level.WARNING if by_level else Level(self.severity),
+            critical=worse if self.critical is None else self.critical.condition(features),
+            cooldown=self.cooldown.warning,
+            critical_cooldown=self.cooldown.critical,
             resolve_after=self.resolve_after,
             runbook=self.runbook,
+            owner=self.owner or owner,
         )
 
 
@@ -214,6 +314,11 @@ class TriggerForm(Section):
     name: Name
     condition: ConditionForm
     for_: int = Field(default=1, alias="for", ge=1)
+
+    @model_validator(mode="after")
+    def _has_no_bands(self) -> "TriggerForm":
+        _refuse_levels(self.condition)
+        return self
 
     def trigger(self, features: Sequence[str]) -> Trigger:
         return Trigger(self.name, self.condition.condition(features), for_=self.for_)

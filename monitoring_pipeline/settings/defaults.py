@@ -3,7 +3,8 @@
 Add a default rule here, with the runbook page it links. Keep thresholds out: they belong in `judge`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from glob import escape
 
@@ -48,25 +49,32 @@ def default_rules(
     prediction: str | None,
     task: Task = Task.BINARY,
     logged: frozenset[str] = frozenset(),
+    business: Sequence[str] = (),
+    promised: Collection[str] = (),
+    owner: str = "",
 ) -> tuple[Rule, ...]:
     """Return the rules on drift, performance, quality and serving: drift alone warns, a page needs more.
 
-    `logged` names what else a monitor knows of its requests: `status`, `latency`, `sources`. A rule on what nobody logs
-    would be unknown for ever.
+    `logged` names what else a monitor knows of its requests, and `slices` where they are searched for: a rule on what
+    nobody measures would be unknown for ever. `business` are the metrics of formulas that have limits, `promised` the
+    objectives that a budget is kept of.
     """
     drift = _feature_drift(window, features)
-    watched = watched_metrics(task, score=score, prediction=prediction)
-    declined = _performance(watched, window, Level.WARNING)
-    dropped = Any((_performance(watched, window, Level.CRITICAL), All((declined, drift))))
-    score_drift = () if score is None else (_score_drift(window, score),)
-    return (
-        Rule("feature_drift", drift, 3, Level.WARNING, timedelta(hours=12), 3, "docs/runbooks/feature-drift.md"),
-        *score_drift,
-        Rule("performance_decline", declined, 5, Level.WARNING, timedelta(hours=1), 3, "docs/runbooks/low-accuracy.md"),
-        Rule("performance_drop", dropped, 5, Level.CRITICAL, timedelta(hours=1), 3, "docs/runbooks/low-accuracy.md"),
+    watched = [f"performance.{name}" for name in watched_metrics(task, score=score, prediction=prediction)]
+    worse = _any(*watched, *business, window=window, level=Level.WARNING)
+    with_performance = All((drift, worse))
+    rules = [
+        _rule(
+            "feature_drift", drift, "feature-drift", for_=3, cooldown=12, critical=with_performance, critical_cooldown=4
+        ),
+        _by_level("performance_decline", watched, window, "low-accuracy", for_=5, cooldown=1),
+        *([] if score is None else [_score_drift(window, score)]),
+        *([_by_level("business_decline", business, window, "business-metric-drop", for_=3)] if business else []),
         *_broken_inputs(),
-        *(rule for needed, rule in _serving(window) if needed in logged or not needed),
-    )
+        *(rule for needed, rule in (*_serving(window), *_daily()) if needed in logged or not needed),
+        *(rule for name, page in BUDGETS.items() if name in promised for rule in _budget(name, page)),
+    ]
+    return tuple(replace(rule, owner=owner) for rule in rules)
 
 
 def _broken_inputs() -> tuple[Rule, ...]:
@@ -75,31 +83,96 @@ def _broken_inputs() -> tuple[Rule, ...]:
     missing = _any("quality.null_rate", "quality.required_null_rate")
     lost = SignalCondition("quality.volume_ratio", "1h", column="", level=Level.CRITICAL)
     bad = _any("quality.quarantined_rate", "quality.invalid_rate", level=Level.WARNING)
-    hours, page = timedelta(hours=6), "docs/runbooks/feature-drift.md"
+    page = Level.CRITICAL
     return (
-        Rule("feature_changed_meaning", changed, 1, Level.CRITICAL, hours, 3, page),
-        Rule("data_missing", missing, 1, Level.CRITICAL, hours, 3, page),
-        Rule("traffic_lost", lost, 1, Level.CRITICAL, timedelta(hours=1), 1, "docs/runbooks/stale-data.md"),
-        Rule("bad_rows", bad, 3, Level.WARNING, 2 * hours, 3, page),
+        _rule("feature_changed_meaning", changed, "feature-drift", cooldown=6, severity=page),
+        _rule("data_missing", missing, "feature-drift", cooldown=6, severity=page),
+        _rule("traffic_lost", lost, "stale-data", cooldown=1, severity=page, resolve_after=1),
+        _rule("bad_rows", bad, "feature-drift", for_=3),
     )
 
 
 def _serving(window: str) -> tuple[tuple[str, Rule], ...]:
     """Return the rules on how requests are served and on whether labels still come, by what must be logged."""
-    errors, hour = SignalCondition("operations.error_rate", "1h", column="", level=Level.CRITICAL), timedelta(hours=1)
     slow = _any("operations.latency_p95", "operations.latency_p99", level=Level.WARNING)
-    stale = _any("freshness.critical_share")
     silent = SignalCondition("labels.feedback_ratio", window, column="", level=Level.CRITICAL)
     return (
-        ("status", Rule("serving_errors", errors, 2, Level.CRITICAL, hour, 3, "docs/runbooks/error-rate.md")),
-        ("latency", Rule("serving_slow", slow, 3, Level.WARNING, hour / 4, 3, "docs/runbooks/high-latency.md")),
-        ("sources", Rule("features_stale", stale, 2, Level.WARNING, hour, 3, "docs/runbooks/stale-data.md")),
-        ("", Rule("labels_stopped", silent, 3, Level.WARNING, 12 * hour, 3, "docs/runbooks/low-accuracy.md")),
+        ("status", _by_level("serving_errors", ["operations.error_rate"], "1h", "error-rate", for_=2, cooldown=1)),
+        ("latency", _rule("serving_slow", slow, "high-latency", for_=3, cooldown=0.25)),
+        ("sources", _rule("features_stale", _any("freshness.critical_share"), "stale-data", for_=2, cooldown=1)),
+        ("", _rule("labels_stopped", silent, "low-accuracy", for_=3)),
     )
 
 
-def _any(*metrics: str, level: Level = Level.CRITICAL) -> Condition:
-    return Any(tuple(SignalCondition(metric, "1h", level=level) for metric in metrics))
+BUDGETS: Mapping[str, str] = {
+    "availability": "error-rate",
+    "latency_p99": "high-latency",
+    "fallback": "error-rate",
+    "freshness": "stale-data",
+}
+"""Objectives whose budget alarms by itself, with their runbooks; the others have rules or triggers of their own."""
+
+
+def _budget(name: str, page: str) -> tuple[Rule, Rule]:
+    """Return the rules on a budget: it burns, which cannot wait, or it shrinks.
+
+    One pair for each objective: one that is not known must not keep the incident of another open.
+    """
+
+    def burning(level: Level, *windows: str) -> Condition:
+        return Any(tuple(SignalCondition("slo.burn_rate", window, name, level=level) for window in windows))
+
+    fast, slow = burning(Level.CRITICAL, "1h", "6h"), burning(Level.WARNING, "24h", "3d")
+    return (
+        _rule(f"{name}_budget_burns", fast, page, cooldown=1, severity=Level.CRITICAL),
+        _rule(f"{name}_budget_shrinks", slow, page, cooldown=12),
+    )
+
+
+def _daily() -> tuple[tuple[str, Rule], ...]:
+    """Return the rules on the reports of a day: known once, and the same for all hours of the next."""
+    leaks = SignalCondition("attribution.leakage", "24h", level=Level.WARNING)
+    slices = SignalCondition("performance.slice_worsened", "24h", segment="*", level=Level.WARNING)
+    return (
+        ("", _rule("feature_leaks", leaks, "low-accuracy", cooldown=24)),
+        ("slices", _rule("slice_worsened", slices, "low-accuracy", cooldown=24)),
+    )
+
+
+def _rule(
+    name: str,
+    condition: Condition,
+    page: str,
+    *,
+    for_: int = 1,
+    cooldown: float = 12,
+    severity: Level = Level.WARNING,
+    critical: Condition | None = None,
+    critical_cooldown: float | None = None,
+    resolve_after: int = 3,
+) -> Rule:
+    """Return a rule with its cooldowns in hours and its runbook by the name of the page."""
+    return Rule(
+        name,
+        condition,
+        for_,
+        severity,
+        timedelta(hours=cooldown),
+        resolve_after,
+        f"docs/runbooks/{page}.md",
+        critical=critical,
+        critical_cooldown=None if critical_cooldown is None else timedelta(hours=critical_cooldown),
+    )
+
+
+def _by_level(name: str, metrics: Sequence[str], window: str, page: str, *, for_: int, cooldown: float = 12) -> Rule:
+    """Return a rule as severe as the level that one of the metrics has reached for long enough."""
+    warning, critical = (_any(*metrics, window=window, level=level) for level in (Level.WARNING, Level.CRITICAL))
+    return _rule(name, warning, page, for_=for_, cooldown=cooldown, critical=critical)
+
+
+def _any(*metrics: str, window: str = "1h", level: Level = Level.CRITICAL) -> Condition:
+    return Any(tuple(SignalCondition(metric, window, level=level) for metric in metrics))
 
 
 def default_triggers(
@@ -128,8 +201,4 @@ def _feature_drift(window: str, features: Sequence[str], *, above: float | None 
 
 def _score_drift(window: str, score: str) -> Rule:
     condition = SignalCondition("drift.psi", window, column=escape(score), level=Level.WARNING, above=0.15)
-    return Rule("score_drift", condition, 3, Level.WARNING, timedelta(hours=6), 3, "docs/runbooks/prediction-drift.md")
-
-
-def _performance(watched: Sequence[str], window: str, level: Level) -> Condition:
-    return Any(tuple(SignalCondition(f"performance.{name}", window, level=level) for name in watched))
+    return _rule("score_drift", condition, "prediction-drift", for_=3, cooldown=6)

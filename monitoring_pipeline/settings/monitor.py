@@ -14,7 +14,7 @@ from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.capture.windows import window_length
 from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
 from monitoring_pipeline.describe.formulas import names_of
-from monitoring_pipeline.describe.groups import Grouping
+from monitoring_pipeline.describe.groups import Grouping as Groups
 from monitoring_pipeline.describe.outcome_plan import OutcomePlan
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.describe.quarantine import IntakePlan
@@ -28,17 +28,20 @@ from monitoring_pipeline.evaluate.labels import LabelPolicy
 from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
 from monitoring_pipeline.evaluate.performance import PerformancePolicy
 from monitoring_pipeline.judge.limits import LIMITS
+from monitoring_pipeline.judge.objectives import ObjectivesPolicy
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.triggers import TriggerPolicy
-from monitoring_pipeline.notify.routing import Routing, routing_of
+from monitoring_pipeline.notify.escalation import Ladder
 from monitoring_pipeline.retrain.gate import GatePolicy
 from monitoring_pipeline.settings.attributions import Attributions
 from monitoring_pipeline.settings.business import BusinessFormula, business_limits, business_policy
 from monitoring_pipeline.settings.conditions import Name, RuleForm, Section, WindowName, matching
-from monitoring_pipeline.settings.defaults import default_rules, default_triggers, default_window
+from monitoring_pipeline.settings.defaults import default_rules, default_triggers, default_window, watched_metrics
+from monitoring_pipeline.settings.escalation import Escalation, OnCall
 from monitoring_pipeline.settings.evidently import Evidently
 from monitoring_pipeline.settings.freshness import Freshness
+from monitoring_pipeline.settings.objectives import Objectives
 from monitoring_pipeline.settings.operations import Operations
 from monitoring_pipeline.settings.quality import Quality
 from monitoring_pipeline.settings.sections import (
@@ -47,6 +50,7 @@ from monitoring_pipeline.settings.sections import (
     Drift,
     Fairness,
     Features,
+    Grouping,
     Labels,
     LimitForm,
     Multivariate,
@@ -109,6 +113,10 @@ class Monitor(Section):
     rules: tuple[RuleForm, ...] | None = None
     retraining: Retraining = Retraining()
     notifications: Notifications = Notifications()
+    incidents: Grouping = Grouping()
+    on_call: OnCall = OnCall()
+    escalation: Escalation = Escalation()
+    objectives: Objectives = Objectives()
 
     @property
     def registry_name(self) -> str:
@@ -194,7 +202,7 @@ class Monitor(Section):
             self.performance.quantile,
             self.ranking.top,
             self.ranking.catalogue,
-            Grouping(self.fairness.attributes, self.fairness.intersections, self.fairness.most),
+            Groups(self.fairness.attributes, self.fairness.intersections, self.fairness.most),
         )
 
     def labels_policy(self) -> LabelPolicy:
@@ -252,18 +260,37 @@ class Monitor(Section):
         """Return what a challenger must show."""
         return GatePolicy(metric=self.retraining.metric, margin=self.retraining.margin)
 
-    def routing(self) -> Routing:
-        """Return which channels hear of which severity."""
-        available = {"console", "slack"} if self.notifications.slack else {"console"}
-        routes = {str(severity): names for severity, names in self.notifications.routes.items()}
-        return routing_of(routes, available=available)
+    def ladder(self) -> Ladder:
+        """Return who is told next while nobody takes an incident on."""
+        pager = self.notifications.targets().get("pagerduty", "")
+        return self.escalation.policy(self.on_call, pager=pager)
+
+    def objectives_policy(self) -> ObjectivesPolicy:
+        """Return the promises; 50 ms are promised where somebody says so, or asks for low latency."""
+        asked = self.objectives
+        if "latency_p99" not in asked.model_fields_set and self.operations.profile != "low_latency":
+            asked = asked.model_copy(update={"latency_p99": None})
+        return asked.policy(
+            columns=self.columns,
+            primary=self.operations.primary,
+            sources=tuple(source.name for source in self.freshness.sources),
+            window=default_window(self.windows),
+            watched=watched_metrics(self.task, score=self.columns.score, prediction=self.columns.prediction),
+            attributes=self.fairness.attributes,
+            triggers=tuple(trigger.condition for trigger in self.trigger_policy().triggers),
+        )
 
     def alert_rules(self) -> tuple[Rule, ...]:
         """Return the rules of the file, or the default ones where it has none; an empty list means none."""
-        features = self.feature_columns()
+        features, owner = self.feature_columns(), next(iter(self.owners), "")
         if self.rules is not None:
-            return tuple(form.rule(features) for form in self.rules)
-        logged = {"status": self.columns.status, "latency": self.columns.latency_ms, "sources": self.freshness.sources}
+            return tuple(form.rule(features, owner=owner) for form in self.rules)
+        logged = {
+            "status": self.columns.status,
+            "latency": self.columns.latency_ms,
+            "sources": self.freshness.sources,
+            "slices": self.slices.enabled and self.task is not Task.RANKING,
+        }
         return default_rules(
             window=default_window(self.windows),
             features=features,
@@ -271,6 +298,9 @@ class Monitor(Section):
             prediction=self.columns.prediction,
             task=self.task,
             logged=frozenset(name for name, there in logged.items() if there),
+            business=tuple(business_limits(self.business)),
+            promised=[objective.name for objective in self.objectives_policy().objectives],
+            owner=owner,
         )
 
     def trigger_policy(self) -> TriggerPolicy:

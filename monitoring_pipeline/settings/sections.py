@@ -19,7 +19,10 @@ from monitoring_pipeline.describe.spans import Baseline, FixedPeriod, SameHoursO
 from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS
 from monitoring_pipeline.judge.limits import Limit
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETTER
-from monitoring_pipeline.settings.conditions import Duration, Section, TriggerForm, matching
+from monitoring_pipeline.notify.incidents import GroupingPolicy
+from monitoring_pipeline.notify.routing import Routing, routing_of
+from monitoring_pipeline.settings.channels import ChannelName, Channels
+from monitoring_pipeline.settings.conditions import Duration, Name, Section, TriggerForm, matching
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -38,7 +41,6 @@ PerformanceMetric = Annotated[str, AfterValidator(_performance_metric)]
 
 
 _TRAINER = matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "A trainer is <module>:<function>, such as my_project.model:fit.")
-_VARIABLE = matching(r"[A-Z][A-Z0-9_]*", "Name an environment variable in capitals; the secret itself stays there.")
 
 
 def whole_hour(moment: datetime) -> datetime:
@@ -269,19 +271,36 @@ class Retraining(Section):
     trusted_types: tuple[str, ...] = ()
 
 
-class Slack(Section):
-    """A Slack channel; the token itself stays in the environment variable named here."""
+class Notifications(Channels):
+    """The channels, and which of them hear of which severity; one without a route has the default one of notify.
 
-    channel: Annotated[str, matching(r"[#@]?[\w.-]+", "Write a channel, such as '#ml-monitoring' (in quotes).")]
-    token_env: Annotated[str, _VARIABLE] = "SLACK_BOT_TOKEN"  # noqa: S105 - the name of a variable
-    base_url: str = "https://slack.com/api/"
-
-
-ChannelName = Literal["console", "slack"]
-
-
-class Notifications(Section):
-    """Which channels hear of which severity; a severity without a route has the default one of notify."""
+    E-mail about what is merely informative comes once a day, at `digest_hour` UTC. `late_after`: what is found out
+    longer after it happened is history, and pages nobody. More than `per_hour` messages on a channel wait.
+    """
 
     routes: Mapping[Literal["info", "warning", "critical"], tuple[ChannelName, ...]] = Field(default_factory=dict)
-    slack: Slack | None = None
+    late_after: Duration = timedelta(hours=24)
+    per_hour: Count = 20
+    digest_hour: Annotated[int, Field(ge=0, le=23)] = 8
+
+    def routing(self) -> Routing:
+        """Return which channels hear of which severity."""
+        routes = {str(severity): names for severity, names in self.routes.items()}
+        return routing_of(routes, available=self.offered())
+
+
+class Grouping(Section):
+    """Which alerts of the model are one incident, beside those that share a column or a source.
+
+    Alerts that began within `same_onset` of each other are; an incident whose rule fires again `reopen_within` after it
+    ended is the same one. `sources` names the source of features: `{users: [age, plan]}`.
+    """
+
+    same_onset: Duration = timedelta(hours=24)
+    reopen_within: Duration = timedelta(hours=24)
+    sources: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
+
+    def policy(self) -> GroupingPolicy:
+        """Return what the incidents are grouped by."""
+        sources = {column: source for source, columns in self.sources.items() for column in columns}
+        return GroupingPolicy(self.same_onset, self.reopen_within, sources)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from monitoring_pipeline.errors import StoreError
-from monitoring_pipeline.notify.incidents import json_ready
+from monitoring_pipeline.notify.alerts import json_ready
 
 Result = TypeVar("Result")
 
@@ -62,8 +62,8 @@ class Database:
         with self.writing() as connection:
             return change(connection)
 
-    def migrate(self) -> None:
-        """Bring the tables to the newest revision; any number of processes may do so at the same time."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to the newest revision, or up to one; any number of processes may do so at the same time."""
         from alembic import command
         from alembic.config import Config
 
@@ -75,7 +75,7 @@ class Database:
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
 
     def revision(self) -> str | None:
         """Return the revision the tables are at; None before the first migration."""

@@ -15,7 +15,7 @@ from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.rules import RuleOutcome
 from monitoring_pipeline.judge.verdicts import Level, Verdict
-from monitoring_pipeline.notify.incidents import json_ready
+from monitoring_pipeline.notify.alerts import json_ready
 from monitoring_pipeline.stores.files import parquet_bytes, publish
 from monitoring_pipeline.stores.hourly import signals_table
 
@@ -91,8 +91,11 @@ def rule_row(outcome: RuleOutcome) -> dict[str, Any]:
         "hour": outcome.hour.isoformat(),
         "state": outcome.state.value,
         "severity": outcome.severity.value,
+        "since": outcome.since.isoformat(),
+        "why": outcome.why,
         "reason": outcome.reason,
         "runbook": outcome.runbook,
+        "owner": outcome.owner,
         "evidence": [verdict_row(verdict) for verdict in outcome.evidence],
     }
 

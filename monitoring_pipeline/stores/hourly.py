@@ -24,10 +24,12 @@ from monitoring_pipeline.describe.outcome_plan import outcome_from_json
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
 from monitoring_pipeline.evaluate.signals import Absence, Signal
-from monitoring_pipeline.judge.drift_types import DriftDiagnosis, SeriesKey
+from monitoring_pipeline.judge.conditions import WhyNot
+from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType, SeriesKey
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.stats.cardinality import DistinctCount
+from monitoring_pipeline.stats.change_points import DriftPattern
 from monitoring_pipeline.stores.files import parquet_bytes, publish, read_parquet
 from monitoring_pipeline.stores.parquet import hour_name, model_folder, parse_hour
 
@@ -98,7 +100,8 @@ RULE_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("rule", "model")),
         ("hour", TIME),
-        *((name, pa.string()) for name in ("state", "severity", "reason", "runbook", "evidence")),
+        *((name, pa.string()) for name in ("state", "severity", "reason", "runbook", "evidence", "owner", "why")),
+        ("since", TIME),
     ]
 )
 
@@ -207,8 +210,11 @@ class HourlyStore:
     def write_signals(self, report: str, model: str, hour: datetime, signals: Iterable[Signal]) -> None:
         self.write(report, model, hour, signals_table(signals))
 
-    def read_signals(self, report: str, model: str, start: datetime, end: datetime) -> dict[datetime, list[Signal]]:
-        tables = self.read(report, model, start, end)
+    def read_signals(
+        self, report: str, model: str, start: datetime, end: datetime, metrics: Iterable[str] | None = None
+    ) -> dict[datetime, list[Signal]]:
+        """Return the signals of [start, end), or only those of some metrics."""
+        tables = _of_metrics(self.read(report, model, start, end), metrics)
         return {hour: [signal_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
 
     def write_verdicts(
@@ -226,10 +232,7 @@ class HourlyStore:
         kind: str = "verdicts",
     ) -> dict[datetime, list[Verdict]]:
         """Return the verdicts of [start, end), or only those on some metrics: a rule looks at few of many."""
-        tables = self.read(kind, model, start, end)
-        if metrics is not None:
-            wanted = pa.array(sorted(metrics), pa.string())
-            tables = {hour: table.filter(pc.is_in(table["metric"], wanted)) for hour, table in tables.items()}
+        tables = _of_metrics(self.read(kind, model, start, end), metrics)
         return {hour: [verdict_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
 
     def read_series(
@@ -256,6 +259,11 @@ class HourlyStore:
     def write_diagnoses(self, model: str, hour: datetime, diagnoses: Iterable[DriftDiagnosis]) -> None:
         rows = [asdict(diagnosis) for diagnosis in diagnoses]
         self.write("diagnoses", model, hour, pa.Table.from_pylist(rows, schema=DIAGNOSIS_SCHEMA))
+
+    def read_diagnoses(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[DriftDiagnosis]]:
+        """Return what kind of drift the serving version showed in every judged hour."""
+        tables = self.read("diagnoses", model, start, end)
+        return {hour: [_diagnosis(row) for row in table.to_pylist()] for hour, table in tables.items()}
 
     def write_rules(self, model: str, hour: datetime, outcomes: Iterable[RuleOutcome]) -> None:
         rows = [_rule_row(outcome) for outcome in outcomes]
@@ -363,6 +371,9 @@ def _rule_row(outcome: RuleOutcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "runbook": outcome.runbook,
         "evidence": json.dumps([json_row(verdict_row(verdict)) for verdict in outcome.evidence]),
+        "owner": outcome.owner,
+        "why": outcome.why,
+        "since": outcome.since,
     }
 
 
@@ -377,6 +388,9 @@ def _rule_of(row: dict[str, Any]) -> RuleOutcome:
         row["reason"],
         tuple(evidence),
         row["runbook"],
+        row.get("owner", ""),  # an older file has none of the last three
+        row.get("since", row["hour"]),
+        WhyNot(row["why"]) if row.get("why") else None,
     )
 
 
@@ -388,3 +402,15 @@ def json_row(row: dict[str, Any]) -> dict[str, Any]:
 def _times_of(row: dict[str, Any]) -> dict[str, Any]:
     times = {name: datetime.fromisoformat(row[name]) for name in ("window_start", "window_end")}
     return row | times
+
+
+def _of_metrics(tables: dict[datetime, pa.Table], metrics: Iterable[str] | None) -> dict[datetime, pa.Table]:
+    if metrics is None:
+        return tables
+    wanted = pa.array(sorted(metrics), pa.string())
+    return {hour: table.filter(pc.is_in(table["metric"], wanted)) for hour, table in tables.items()}
+
+
+def _diagnosis(row: dict[str, Any]) -> DriftDiagnosis:
+    kinds = {"type": DriftType(row["type"]), "pattern": DriftPattern(row["pattern"])}
+    return DriftDiagnosis(**{**row, **kinds, "evidence": tuple(row["evidence"])})

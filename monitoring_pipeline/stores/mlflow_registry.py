@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ from monitoring_pipeline.retrain.registry import ModelVersion
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
+
+
+TOLD = frozenset({"MLmodel", "requirements.txt", "conda.yaml"})
+"""Files of a model that differ between any two versions, or hold what its requirements say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,28 @@ class MlflowRegistry:
                 return pq.read_table(file, memory_map=False)
             except pa.ArrowException as error:
                 raise self._unreadable(version, path, "Parquet", error) from error
+
+    def contents(self, version: ModelVersion) -> dict[str, dict[str, str]]:
+        """Return what a version is made of: requirements, the parameters of its run, and digests of the model's files.
+
+        Of a model above `max_bytes` nothing but the parameters is read.
+        """
+        what, cure = f"contents of {version.name} v{version.version}", "See that its run and its model are still there."
+        with self._asking(what, cure), tempfile.TemporaryDirectory(prefix="monitoring-") as private:
+            from mlflow.artifacts import download_artifacts, list_artifacts
+
+            parameters = dict(self._client().get_run(version.run_id).data.params)
+            folder = self._client().get_model_version_download_uri(version.name, version.version)
+            files: dict[str, bytes] = {}
+            if sum(each.file_size or 0 for each in list_artifacts(folder)) <= self.max_bytes:
+                local = Path(download_artifacts(folder, dst_path=private, tracking_uri=self.tracking_uri))
+                files = {path.name: path.read_bytes() for path in local.rglob("*") if path.is_file()}
+            lines = files.get("requirements.txt", b"").decode().split()
+            return {
+                "requirements": {name: number for name, _, number in (line.partition("==") for line in lines)},
+                "configuration": parameters,
+                "artifact": {name: sha256(found).hexdigest()[:12] for name, found in files.items() if name not in TOLD},
+            }
 
     @contextmanager
     def download(self, version: ModelVersion, path: str) -> Iterator[Path]:

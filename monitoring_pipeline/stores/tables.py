@@ -5,6 +5,7 @@ out: they belong in the store that asks.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -32,33 +33,60 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def _trouble() -> list[sa.Column[Any]]:
+    """Return the columns that alerts and incidents share."""
+    return [
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("fingerprint", sa.Text, nullable=False),
+        sa.Column("model", sa.Text, nullable=False),
+        sa.Column("rule", sa.Text, nullable=False),
+        sa.Column("severity", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("opened_at", UtcDateTime, nullable=False),
+        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("resolved_at", UtcDateTime),
+        sa.Column("first_hour", UtcDateTime, nullable=False),
+        sa.Column("last_hour", UtcDateTime, nullable=False),
+        sa.Column("evidence_summary", sa.JSON, nullable=False),
+        sa.Column("runbook", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+    ]
+
+
 incidents = sa.Table(
     "incidents",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("rule", sa.Text, nullable=False),
-    sa.Column("severity", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("opened_at", UtcDateTime, nullable=False),
-    sa.Column("updated_at", UtcDateTime, nullable=False),
-    sa.Column("resolved_at", UtcDateTime),
-    sa.Column("first_hour", UtcDateTime, nullable=False),
-    sa.Column("last_hour", UtcDateTime, nullable=False),
-    sa.Column("quiet_evaluations", sa.Integer, nullable=False),
-    sa.Column("evidence_summary", sa.JSON, nullable=False),
-    sa.Column("runbook", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    *_trouble(),
+    sa.Column("sev", sa.Integer, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("rules", sa.JSON, nullable=False),
+    sa.Column("firing", sa.JSON, nullable=False),
+    sa.Column("causes", sa.JSON, nullable=False),
+    sa.Column("acknowledged_at", UtcDateTime),
+    sa.Column("acknowledged_by", sa.Text, nullable=False),
+    sa.Column("mitigated_at", UtcDateTime),
+    sa.Column("announced_at", UtcDateTime),
     sa.Column("notified_at", UtcDateTime),
-    sa.Index("incidents_by_fingerprint", "fingerprint", "first_hour"),
+    sa.Column("escalation_level", sa.Integer, nullable=False),
+    sa.Column("times_reopened", sa.Integer, nullable=False),
+    sa.Index("incidents_by_model", "model", "status", "opened_at"),
+)
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    *_trouble(),
+    sa.Column("quiet_evaluations", sa.Integer, nullable=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("incident_id", sa.Text, sa.ForeignKey("incidents.id"), nullable=False, index=True),
+    sa.Index("alerts_by_fingerprint", "fingerprint", "first_hour"),
 )
 sa.Index(
-    "one_open_incident_per_fingerprint",
-    incidents.c.fingerprint,
+    "one_open_alert_per_fingerprint",
+    alerts.c.fingerprint,
     unique=True,
-    sqlite_where=incidents.c.status == "open",
-    postgresql_where=incidents.c.status == "open",
+    sqlite_where=alerts.c.status == "open",
+    postgresql_where=alerts.c.status == "open",
 )
 
 incident_events = sa.Table(
@@ -67,12 +95,31 @@ incident_events = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("incident_id", sa.Text, sa.ForeignKey("incidents.id"), nullable=False, index=True),
     sa.Column("at", UtcDateTime, nullable=False),
-    sa.Column("hour", UtcDateTime, nullable=False),
+    sa.Column("hour", UtcDateTime, nullable=False),  # the evaluation it rests on; the latest one where a person acted
     sa.Column("step", sa.Text, nullable=False),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),  # who did it: a rule's name, or a person
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("evidence", sa.JSON, nullable=False),
+)
+
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("matchers", sa.JSON, nullable=False),
+    sa.Column("starts_at", UtcDateTime, nullable=False),
+    sa.Column("ends_at", UtcDateTime, nullable=False, index=True),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+)
+
+webhook_messages = sa.Table(
+    "webhook_messages",  # signed requests that were carried out: a second one with the same id is a replay
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("received_at", UtcDateTime, nullable=False),
 )
 
 outbox = sa.Table(
@@ -91,6 +138,7 @@ outbox = sa.Table(
     sa.Column("leased_by", sa.Text),
     sa.Column("lease_token", sa.Integer, nullable=False),
     sa.Column("last_error", sa.Text),
+    sa.Column("receipt", sa.Text),  # what the channel calls what was posted
     sa.Column("sent_at", UtcDateTime),
     sa.Column("outcome_unknown", sa.Boolean, nullable=False),
     sa.UniqueConstraint("incident_id", "step_key", "channel", name="one_notification_per_step_and_channel"),

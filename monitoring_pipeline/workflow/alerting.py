@@ -4,19 +4,36 @@ Add a job here when it changes incidents or sends something. Keep the rules of i
 belong in notify. Nothing is ever sent from a sensor.
 """
 
-import sys
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
-from monitoring_pipeline.notify.channels.console import ConsoleChannel
-from monitoring_pipeline.notify.channels.slack import SlackChannel
-from monitoring_pipeline.notify.delivery import Channel, Outcome, deliver_pending
-from monitoring_pipeline.notify.incidents import IncidentPolicy, Step
+from monitoring_pipeline.judge.root_causes import Cause
+from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
+from monitoring_pipeline.notify.alerts import Alert, AlertPolicy, Status
+from monitoring_pipeline.notify.delivery import DeliveryPolicy, Outcome, deliver_pending
+from monitoring_pipeline.notify.escalation import Ladder
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.workflow.resources import Monitoring
+from monitoring_pipeline.settings.sections import Notifications
+from monitoring_pipeline.settings.services import Services
+from monitoring_pipeline.workflow.health import deployment_services
+from monitoring_pipeline.workflow.resources import Monitoring, wall_clock
+from monitoring_pipeline.workflow.root_causes import find_root_causes
+from monitoring_pipeline.workflow.telling import (
+    delivery_rules,
+    deployment_channels,
+    keep_up_with,
+    rules_of,
+    waiting_for,
+)
+
+_log = logging.getLogger(__name__)
+
+EXPLAINED_AT_ONCE = 5
+"""Hours whose causes are looked for at a time, the newest: a backfill opens old incidents by the dozen."""
 
 
 class Evaluated(dg.Config):
@@ -31,7 +48,8 @@ def alerting_job(monitor: Monitor) -> dg.JobDefinition:
 
     @dg.op(name=f"{monitor.model}__apply_rules")
     def apply_rules(context: dg.OpExecutionContext, config: Evaluated, monitoring: Monitoring) -> None:
-        changed = apply_rule_outcomes(monitoring, monitor, *map(datetime.fromisoformat, (config.start, config.end)))
+        hours = map(datetime.fromisoformat, (config.start, config.end))
+        changed = apply_rule_outcomes(monitoring, monitor, *hours, instance=context.instance)
         context.add_output_metadata({"steps": dg.MetadataValue.json(changed), "changed": len(changed)})
 
     @dg.job(
@@ -47,20 +65,88 @@ def alerting_job(monitor: Monitor) -> dg.JobDefinition:
 
 
 def apply_rule_outcomes(
-    monitoring: Monitoring, monitor: Monitor, start: datetime, end: datetime
+    monitoring: Monitoring,
+    monitor: Monitor,
+    start: datetime,
+    end: datetime,
+    *,
+    instance: dg.DagsterInstance | None = None,
+    upstream: Collection[dg.AssetKey] | None = None,
 ) -> list[dict[str, str]]:
-    """Apply the outcomes of [start, end) in order; returns what changed."""
+    """Apply the outcomes of [start, end) in order, with the causes of what begins in them; returns what changed.
+
+    `instance` is where changes upstream are on record, `upstream` the assets whose changes count.
+    """
     by_hour = monitoring.hourly.read_rules(monitor.registry_name, start, end)
     outcomes = [outcome for hour in sorted(by_hour) for outcome in by_hour[hour]]
-    policies = {rule.name: IncidentPolicy(rule.resolve_after, rule.cooldown) for rule in monitor.alert_rules()}
-    transitions = monitoring.database.apply_outcomes(
-        outcomes, now=monitoring.now(), policies=policies, channels_for=lambda level: channel_names(monitor, level)
+    standing = monitoring.database.alerts(monitor.registry_name, Status.OPEN)
+    applied = monitoring.database.apply_outcomes(
+        outcomes,
+        now=monitoring.now(),
+        policies={
+            rule.name: AlertPolicy(rule.resolve_after, rule.cooldown, rule.critical_cooldown)
+            for rule in monitor.alert_rules()
+        },
+        rules=delivery_rules(monitor),
+        grouping=monitor.incidents.policy(),
+        causes={
+            hour: [cause.as_record() for cause in _causes(monitoring, monitor, hour, instance, upstream, alarmed)]
+            for hour, alarmed in news_in(outcomes, standing).items()
+        },
     )
     return [
-        {"rule": entry.outcome.rule, "hour": entry.outcome.hour.isoformat(), "step": entry.step.value}
-        for entry in transitions
-        if entry.step.notifies or entry.step is Step.UPDATED
+        {"incident": move.incident.id, "hour": move.incident.last_hour.isoformat(), "step": move.step.value}
+        for move in applied.moves
     ]
+
+
+def news_in(outcomes: Sequence[RuleOutcome], alerts: Sequence[Alert]) -> dict[datetime, set[str]]:
+    """Return the hours in which something may begin or grow worse, the newest few, and the metrics that raised it."""
+    open_now = {alert.fingerprint: alert.severity.rank for alert in alerts}
+    hours: dict[datetime, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.state is RuleState.FIRING and outcome.severity.rank > open_now.get(outcome.fingerprint, -1):
+            open_now[outcome.fingerprint] = outcome.severity.rank
+            hours.setdefault(outcome.hour, set()).update(verdict.signal.metric for verdict in outcome.evidence)
+        elif outcome.state is RuleState.QUIET:
+            open_now.pop(outcome.fingerprint, None)
+    return dict(sorted(hours.items())[-EXPLAINED_AT_ONCE:])
+
+
+def _causes(
+    monitoring: Monitoring,
+    monitor: Monitor,
+    hour: datetime,
+    instance: dg.DagsterInstance | None,
+    upstream: Collection[dg.AssetKey] | None,
+    alarmed: Collection[str],
+) -> list[Cause]:
+    try:
+        return find_root_causes(monitoring, monitor, hour, instance=instance, upstream=upstream, alarmed=alarmed)
+    except Exception:  # noqa: BLE001 - an alarm without causes is worth more than none
+        _log.exception("the causes of what happened to %s at %s could not be found", monitor.model, hour)
+        return []
+
+
+def keep_up_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
+    """Return the job that does what time alone makes due: levels to be told, and silences that have ended."""
+
+    @dg.op
+    def keep_up(context: dg.OpExecutionContext, monitoring: Monitoring) -> None:
+        now = monitoring.now()
+        told = (keep_up_with(monitoring.database, monitor, now=now) for monitor in monitors.values())
+        done = [text for texts in told for text in texts]
+        context.add_output_metadata({"done": dg.MetadataValue.json(done)})
+
+    @dg.job(
+        name="keep_up_with_incidents",
+        description="Tell the next level of incidents nobody has taken on, and of those whose silence has ended.",
+        executor_def=dg.in_process_executor,
+    )
+    def keep_up_with_incidents() -> None:
+        keep_up()
+
+    return keep_up_with_incidents
 
 
 def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
@@ -68,11 +154,16 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
 
     @dg.op
     def deliver(context: dg.OpExecutionContext, monitoring: Monitoring) -> None:
-        channels = deployment_channels(monitoring, monitors)
-        report = deliver_pending(monitoring.database, channels, worker=context.run_id, clock=monitoring.now)
+        channels, wanting = deployment_channels(
+            notifications_of(monitoring, monitors), monitoring.secret, clock=wall_clock
+        )
+        policy = DeliveryPolicy(digests=tuple(name for name in channels if name.startswith("digest:")))
+        report = deliver_pending(
+            monitoring.database, channels, worker=context.run_id, clock=monitoring.now, policy=policy
+        )
         context.add_output_metadata({outcome.value: report.count(outcome) for outcome in Outcome})
         if report.not_configured:
-            context.log.warning(waiting_for(report.not_configured))
+            context.log.warning(waiting_for(report.not_configured, wanting))
 
     @dg.job(
         name="deliver_notifications",
@@ -85,30 +176,22 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
     return deliver_notifications
 
 
-def channel_names(monitor: Monitor, severity: str) -> list[str]:
-    """Return the channels that hear of a severity; a Slack channel is named with its target, as monitors may differ."""
-    slack = monitor.notifications.slack
-    target = f"slack:{slack.channel}" if slack else "slack"
-    return [target if name == "slack" else name for name in monitor.routing().channels_for(severity)]
+def notifications_of(monitoring: Monitoring, monitors: Mapping[str, Monitor]) -> list[Notifications]:
+    """Return whom the monitors and the health checks of a deployment tell."""
+    return [*(monitor.notifications for monitor in monitors.values()), deployment_services(monitoring).notifications]
 
 
-def deployment_channels(monitoring: Monitoring, monitors: Mapping[str, Monitor]) -> dict[str, Channel]:
-    """Return the console and every Slack channel whose token is set, by the names the outbox uses.
+def apply_health(monitoring: Monitoring, services: Services, outcomes: Sequence[RuleOutcome]) -> None:
+    """Open and resolve the incidents of the deployment's own services.
 
-    One that is not set keeps its own mail waiting, and nobody else's.
+    Without a cooldown: a second outage soon after the first is news.
     """
-    channels: dict[str, Channel] = {"console": ConsoleChannel(sys.stdout)}
-    for monitor in monitors.values():
-        slack = monitor.notifications.slack
-        if slack is not None and (token := monitoring.secret(slack.token_env)):
-            channels[f"slack:{slack.channel}"] = SlackChannel(token, slack.channel, base_url=slack.base_url)
-    return channels
-
-
-def waiting_for(channels: Iterable[str]) -> str:
-    """Return what is said of mail for channels that are not there."""
-    names = ", ".join(channels)
-    return f"mail is waiting for {names}: set the environment variable that notifications.slack.token_env names"
+    monitoring.database.apply_outcomes(
+        outcomes,
+        now=monitoring.now(),
+        policies={outcome.rule: AlertPolicy(resolve_after=3, cooldown=timedelta(0)) for outcome in outcomes},
+        rules=rules_of(services.notifications, Ladder()),
+    )
 
 
 def evaluated(first: datetime, last: datetime) -> Evaluated:

@@ -9,8 +9,9 @@ import dagster as dg
 
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow import jobs, sensors
-from monitoring_pipeline.workflow.alerting import alerting_job, dispatch_job
+from monitoring_pipeline.workflow.alerting import alerting_job, apply_health, dispatch_job, keep_up_job
 from monitoring_pipeline.workflow.daily_assets import daily_assets
+from monitoring_pipeline.workflow.health import health_job, health_schedule
 from monitoring_pipeline.workflow.hourly_assets import hourly_assets
 from monitoring_pipeline.workflow.model_assets import model_assets
 from monitoring_pipeline.workflow.resources import Monitoring
@@ -26,7 +27,12 @@ def build_definitions(
     by_model = {monitor.model: monitor for monitor in monitors}
     dispatcher = dispatch_job(by_model)
     outbox = sensors.dispatch_sensor(by_model, dispatcher, seconds=sensor_seconds)
-    shared = dg.Definitions(jobs=[dispatcher], sensors=[outbox])
+    keeper = keep_up_job(by_model)
+    waiting = sensors.keep_up_sensor(by_model, keeper, seconds=sensor_seconds)
+    health = health_job(by_model, apply=apply_health)
+    shared = dg.Definitions(
+        jobs=[dispatcher, keeper, health], schedules=[health_schedule(health)], sensors=[outbox, waiting]
+    )
     own = [monitor_definitions(monitor, sensor_seconds=sensor_seconds) for monitor in monitors]
     resources = dg.Definitions(resources={"monitoring": Monitoring(root=root)})
     return dg.Definitions.merge(shared, resources, *own)

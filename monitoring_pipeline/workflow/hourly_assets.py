@@ -14,10 +14,11 @@ import dagster as dg
 from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.evaluate.signals import Signal
-from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
+from monitoring_pipeline.judge.rules import RuleOutcome, RuleState, never_known
 from monitoring_pipeline.judge.verdicts import Level
 from monitoring_pipeline.publish.charts import sparkline
 from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.workflow.heartbeats import beat_for_hours
 from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import (
@@ -363,6 +364,9 @@ def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monit
     of_model = [verdict for verdict in with_threshold(verdicts) if verdict.signal.metric.startswith(OF_MODEL)]
     known = [verdict for verdict in of_model if verdict.level is not Level.UNKNOWN]
     fires = f"fires: {', '.join(outcome.rule for outcome in firing)}; " if firing else ""
+    day = monitoring.hourly.read_rules(monitor.registry_name, max(judged) - 23 * HOUR, max(judged) + HOUR)
+    blind = never_known(outcome for entries in day.values() for outcome in entries)
+    beat_for_hours(monitoring, monitor, hours_of(context), context.log)
     return dg.MaterializeResult(
         check_results=[
             dg.AssetCheckResult(
@@ -377,7 +381,8 @@ def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monit
                 passed=bool(known) and not firing,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=f"{fires}{len(known)} signals held against a threshold",
-                metadata=last | {"known": len(known)},
+                metadata=last
+                | {"known": len(known), "never_known_today": ", ".join(f"{each.rule}: {each.why}" for each in blind)},
             ),
         ],
     )

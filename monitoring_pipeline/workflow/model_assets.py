@@ -6,7 +6,7 @@ promoting out: they belong in retrain.
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,16 @@ from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, RegistryError
-from monitoring_pipeline.retrain.gate import Evaluation, Outcome, evaluate_challenger, evaluate_regressor
+from monitoring_pipeline.judge.objectives import BUDGET
+from monitoring_pipeline.judge.verdicts import Verdict
+from monitoring_pipeline.retrain.gate import (
+    Evaluation,
+    Outcome,
+    Override,
+    evaluate_challenger,
+    evaluate_regressor,
+    respect_budgets,
+)
 from monitoring_pipeline.retrain.promotion import CHALLENGER, CHAMPION, promote
 from monitoring_pipeline.retrain.training import (
     TrainingPlan,
@@ -34,6 +43,7 @@ from monitoring_pipeline.workflow.tables import Cell, rounded, table
 
 EPISODE_TAG = "monitoring/episode"
 REASON_TAG = "monitoring/reason"
+OVERRIDE_TAG, OVERRIDE_BY_TAG = "monitoring/override_gate", "monitoring/override_by"
 
 
 def model_assets(monitor: Monitor) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -320,16 +330,26 @@ def compare_with_champion(
 def decide_promotion(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> dg.MaterializeResult:
-    """Promote or keep the champion, and close the episode."""
+    """Promote or keep the champion, also because a budget is spent, and close the episode."""
     folder = episode_folder(context, monitoring, monitor)
     document = json.loads((folder / "evaluation.json").read_text())
+    budgets, override = latest_budgets(monitoring, monitor), override_of(context.run.tags)
+    outcome, reasons = respect_budgets(Outcome(document["outcome"]), document["reasons"], budgets, override)
+    if outcome is Outcome.BUDGET_SPENT:
+        reasons = (
+            *reasons,
+            f"run {monitor.model}__retraining with the tags {OVERRIDE_TAG} (why) and "
+            f"{OVERRIDE_BY_TAG} (who) to promote all the same",
+        )
+    document |= {"outcome": outcome.value, "reasons": list(reasons)}
+    document["budgets"] = {verdict.signal.column: verdict.signal.value for verdict in budgets}
     result = promote(
         monitoring.registry,
         model=monitor.registry_name,
         challenger=document["challenger"],
         champion=document["champion"],
-        outcome=Outcome(document["outcome"]),
-        reason="; ".join(document["reasons"]),
+        outcome=outcome,
+        reason="; ".join(reasons),
         now=monitoring.now(),
     )
     if episode := context.run.tags.get(EPISODE_TAG):
@@ -341,12 +361,27 @@ def decide_promotion(
             "reason": result.reason,
             "champion": result.challenger if result.promoted else result.previous_champion,
             "challenger": result.challenger,
+            "budgets": dg.MetadataValue.json(document["budgets"]),
         }
     )
 
 
+def latest_budgets(monitoring: Monitoring, monitor: Monitor) -> list[Verdict]:
+    """Return what was left of the error budgets in the newest hour of the last day that was judged."""
+    end = hour_of(monitoring.now())
+    judged = monitoring.hourly.read_verdicts(monitor.registry_name, end - timedelta(days=1), end, {BUDGET})
+    return next((judged[hour] for hour in sorted(judged, reverse=True) if judged[hour]), [])
+
+
+def override_of(tags: Mapping[str, str]) -> Override | None:
+    """Return who overrides the gate and why, if the tags of the run say both."""
+    by, why = (tags.get(name, "").strip() for name in (OVERRIDE_BY_TAG, OVERRIDE_TAG))
+    return Override(by, why) if by and why else None
+
+
 def _episode_outcome(document: Mapping[str, Any]) -> dict[str, object]:
-    return {name: document[name] for name in ("champion", "challenger", "outcome", "reasons", "comparisons", "rows")}
+    names = ("champion", "challenger", "outcome", "reasons", "comparisons", "rows", "budgets")
+    return {name: document[name] for name in names}
 
 
 def _reference_rows(monitoring: Monitoring, monitor: Monitor, *, share: float) -> pd.DataFrame:

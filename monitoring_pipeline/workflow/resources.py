@@ -20,10 +20,14 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
-from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
 from monitoring_pipeline.stores.reference_store import ReferenceStore
 from monitoring_pipeline.stores.source_clocks import SourceClocks
-from monitoring_pipeline.workflow.stages import Stages
+from monitoring_pipeline.workflow.stages import Stages, stages_at
+
+
+def wall_clock() -> datetime:
+    """Return the moment it is, also where a replay has another one: of what other machines measure."""
+    return datetime.now(UTC)  # noqa: TID251 - the one clock of the pipeline
 
 
 class Monitoring(dg.ConfigurableResource[Any]):
@@ -75,7 +79,7 @@ class Monitoring(dg.ConfigurableResource[Any]):
         """Return the present, or the moment a replay has reached."""
         clock = self.deployment.clock_file
         if clock is None or not clock.exists():
-            return datetime.now(UTC)  # noqa: TID251 - the one clock of the pipeline
+            return wall_clock()
         return datetime.fromisoformat(clock.read_text().strip()).astimezone(UTC)
 
     def readings(self, monitor: Monitor) -> dict[datetime, dict[str, Reading]]:
@@ -87,13 +91,7 @@ class Monitoring(dg.ConfigurableResource[Any]):
 
     def stages(self, monitor: Monitor) -> Stages:
         """Return the stages of one monitor on this deployment's stores."""
-        return Stages(
-            monitor=monitor,
-            predictions=ParquetPredictionLog(self.data, monitor.columns),
-            labels=ParquetLabelLog(self.data, monitor.labels.columns()),
-            hourly=self.hourly,
-            references=self.references,
-        )
+        return stages_at(monitor, self.deployment)
 
     def secret(self, variable: str) -> str | None:
         """Return the value of an environment variable that holds a secret; None when it is not set."""

@@ -10,19 +10,22 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.evaluate.heartbeats import DAEMON
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import metrics_of
 from monitoring_pipeline.judge.rules import RuleState, lookback_hours
 from monitoring_pipeline.judge.triggers import RetrainDecision, decide
-from monitoring_pipeline.notify.incidents import Status
+from monitoring_pipeline.notify.alerts import Status
 from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
-from monitoring_pipeline.workflow.alerting import deployment_channels, evaluated, waiting_for
+from monitoring_pipeline.workflow.alerting import evaluated, notifications_of
+from monitoring_pipeline.workflow.heartbeats import beat
 from monitoring_pipeline.workflow.jobs import AssetJob
 from monitoring_pipeline.workflow.model_assets import EPISODE_TAG, REASON_TAG, last_complete_hour
 from monitoring_pipeline.workflow.partitions import hour_of_key, range_tags, ranges
-from monitoring_pipeline.workflow.resources import Monitoring
+from monitoring_pipeline.workflow.resources import Monitoring, wall_clock
+from monitoring_pipeline.workflow.telling import deployment_channels, due_now, waiting_for
 
 CATCH_UP_HOURS = 31 * 24
 """Hours made good in one run after an absence: a month, so that a year takes twelve bounded runs."""
@@ -282,12 +285,15 @@ def dispatch_sensor(monitors: Mapping[str, Monitor], job: dg.JobDefinition, *, s
         description="Starts the dispatcher when a notification is due; nothing is sent from the sensor itself.",
     )
     def outbox(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
+        beat(monitoring, DAEMON, context.log)
         if running := _runs_in_progress(context.instance, job.name):
             return dg.SkipReason(f"{running} delivery run(s) in progress")
         due = monitoring.database.channels_due(now=monitoring.now())
-        channels = deployment_channels(monitoring, monitors)
+        channels, wanting = deployment_channels(
+            notifications_of(monitoring, monitors), monitoring.secret, clock=wall_clock
+        )
         if not (served := [name for name in due if name in channels]):
-            return dg.SkipReason(waiting_for(due) if due else "nothing due")
+            return dg.SkipReason(waiting_for(due, wanting) if due else "nothing due")
         return dg.SensorResult(run_requests=[dg.RunRequest(tags={"channels": ", ".join(served)})])
 
     return outbox
@@ -295,3 +301,29 @@ def dispatch_sensor(monitors: Mapping[str, Monitor], job: dg.JobDefinition, *, s
 
 def _runs_in_progress(instance: dg.DagsterInstance, *jobs: str) -> int:
     return sum(instance.get_runs_count(dg.RunsFilter(job_name=name, statuses=IN_PROGRESS)) for name in jobs)
+
+
+def keep_up_sensor(monitors: Mapping[str, Monitor], job: dg.JobDefinition, *, seconds: int) -> dg.SensorDefinition:
+    """Return the sensor that has done what time alone makes due of incidents."""
+
+    @dg.sensor(
+        name="incidents_waiting",
+        job=job,
+        minimum_interval_seconds=seconds,
+        description="Notices incidents that nobody has taken on in time, and those whose silence has ended.",
+    )
+    def incidents_waiting(
+        context: dg.SensorEvaluationContext, monitoring: Monitoring
+    ) -> dg.SensorResult | dg.SkipReason:
+        if running := _runs_in_progress(context.instance, job.name):
+            return dg.SkipReason(f"{running} run(s) in progress")
+        waiting = [
+            name
+            for name, monitor in monitors.items()
+            if any(due_now(monitoring.database, monitor, now=monitoring.now()))
+        ]
+        if not waiting:
+            return dg.SkipReason("nobody waits for an answer")
+        return dg.SensorResult(run_requests=[dg.RunRequest(tags={"models": ", ".join(waiting)})])
+
+    return incidents_waiting

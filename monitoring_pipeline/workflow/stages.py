@@ -18,9 +18,16 @@ from monitoring_pipeline.capture.sampling import sample_rows
 from monitoring_pipeline.capture.windows import HOUR, Window, hour_of, window_length
 from monitoring_pipeline.describe.business import BusinessProfile
 from monitoring_pipeline.describe.freshness import FreshnessProfile, Reading
-from monitoring_pipeline.describe.hours import hours_by_version, outcome_hours, profile_hours, records_by_hour
+from monitoring_pipeline.describe.hours import (
+    hours_by_version,
+    outcome_hours,
+    profile_hours,
+    records_by_hour,
+    serving_version,
+)
 from monitoring_pipeline.describe.intake import IntakeProfile, intake_of_hour
 from monitoring_pipeline.describe.label_arrivals import LabelArrivals
+from monitoring_pipeline.describe.objectives import ObjectiveCounts
 from monitoring_pipeline.describe.operations import OperationsProfile
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import Profile
@@ -28,14 +35,18 @@ from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import metrics_of
+from monitoring_pipeline.judge.datasets import DRIFTED_SHARE, PRIMARY
 from monitoring_pipeline.judge.drift_types import ERROR_SERIES, DriftDiagnosis, SeriesKey, diagnose_drift
 from monitoring_pipeline.judge.judgement import judge_signals
-from monitoring_pipeline.judge.rules import RuleOutcome, evaluate_rules, lookback_hours
+from monitoring_pipeline.judge.objectives import JudgedHour, count_objectives, judge_objectives
+from monitoring_pipeline.judge.rules import RuleOutcome, evaluate_rules
 from monitoring_pipeline.judge.served import served_verdicts
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.settings.checks import DAILY_METRICS
+from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
 from monitoring_pipeline.stores.reference_store import ReferenceStore
 from monitoring_pipeline.workflow.reports import (
@@ -60,6 +71,9 @@ REPORTS = ("drift", "performance", "quality", "service")
 
 DAILY_REPORTS = ("sample_verdicts", "attribution_verdicts", "slice_verdicts")
 """Kinds of verdicts on a whole day, kept with its last hour."""
+
+REPLAYED_AT_ONCE = 168
+"""Hours of signals in memory while rules are replayed."""
 
 SERVING_LOOKBACK = timedelta(days=2)
 """How far back to look for the version that serves: further than a night or a Sunday without traffic."""
@@ -214,9 +228,9 @@ class Stages:
     def judge(self, hours: Sequence[datetime]) -> dict[datetime, tuple[list[Verdict], list[RuleOutcome]]]:
         """Judge the signals of each hour and evaluate the alert rules on what the serving version did."""
         rules = self.monitor.alert_rules()
-        reach = max((lookback_hours(rule.for_) for rule in rules), default=1)
+        reach = max((rule.lookback for rule in rules), default=1)
         start, end = min(hours) - reach * HOUR, max(hours) + HOUR
-        metrics = {metric for rule in rules for metric in metrics_of(rule.condition)}
+        metrics = {metric for rule in rules for metric in rule.metrics}
         history = self.hourly.read_verdicts(self.model, start, min(hours), metrics)
         signals = [self.hourly.read_signals(kind, self.model, min(hours), end) for kind in REPORTS]
         versions = {signal.version for part in signals for entries in part.values() for signal in entries}
@@ -225,6 +239,9 @@ class Stages:
         for hour in hours:
             found = [signal for part in signals for signal in part.get(hour, [])]
             history[hour] = judge_signals(found, references, policy)
+        for hour, verdicts in self._judge_objectives(hours, history).items():
+            history[hour] += verdicts
+        for hour in hours:
             self.hourly.write_verdicts(self.model, hour, history[hour])
         served = self.served_verdicts(history)
         outcomes = evaluate_rules(rules, served, hours, model=self.model)
@@ -234,6 +251,53 @@ class Stages:
             self.hourly.write_rules(self.model, hour, of_hour)
             judged[hour] = history[hour], of_hour
         return judged
+
+    def _judge_objectives(
+        self, hours: Sequence[datetime], found: Mapping[datetime, Sequence[Verdict]]
+    ) -> dict[datetime, list[Verdict]]:
+        """Count what kept each promise in each hour, and judge the budgets of the period that ends with it."""
+        policy = self.monitor.objectives_policy()
+        if not policy.objectives:
+            return {}
+        start, end = min(hours), max(hours) + HOUR
+        counts = self.hourly.read_served(self.model, start - SERVING_LOOKBACK, end)
+        served = served_verdicts({hour: found[hour] for hour in hours}, counts)
+        operations = self.hourly.read_records("operations", self.model, start, end, OperationsProfile.from_json)
+        freshness = self._freshness(hours)
+        for hour in hours:
+            parts = operations.get(hour, {}).values(), freshness.get(hour, {}).values()
+            kept = count_objectives(JudgedHour(served[hour], *parts), policy)
+            self.hourly.write_records("objectives", self.model, hour, {"": kept})  # budgets outlive versions
+        known = self.hourly.read_records(
+            "objectives", self.model, start + HOUR - policy.period, end, ObjectiveCounts.from_json
+        )
+        serving = {hour: version for hour in hours if (version := serving_version(counts, hour)) is not None}
+        return judge_objectives(self.model, known, serving, hours, policy)
+
+    def rejudge(self, start: datetime, end: datetime) -> Iterator[RuleOutcome]:
+        """Yield what the monitor's rules say of the signals stored for [start, end), hour by hour; nothing is written.
+
+        A week at a time: a year of signals must not be in memory at once.
+        """
+        rules, policy = self.monitor.alert_rules(), self.monitor.judging_policy()
+        reach = max((rule.lookback for rule in rules), default=1)
+        metrics = {metric for rule in rules for metric in rule.metrics}
+        needed = metrics | ({PRIMARY} if DRIFTED_SHARE in metrics else set())
+        known: dict[datetime, list[Verdict]] = {}
+        references: dict[str, Reference] = {}
+        hours = [hour for hour in self.hourly.hours("verdicts", self.model) if start <= hour < end]
+        for first in range(0, len(hours), REPLAYED_AT_ONCE):
+            part = hours[first : first + REPLAYED_AT_ONCE]
+            span = part[0], part[-1] + HOUR
+            # What is judged together has one metric; the share of drifted features is made from their verdicts.
+            signals = [self.hourly.read_signals(kind, self.model, *span, needed) for kind in REPORTS]
+            versions = {signal.version for kind in signals for entries in kind.values() for signal in entries}
+            references |= self._references(versions - references.keys())
+            for hour in part:
+                judged = judge_signals([s for kind in signals for s in kind.get(hour, [])], references, policy)
+                known[hour] = [verdict for verdict in judged if verdict.signal.metric in metrics]
+            yield from evaluate_rules(rules, self.served_verdicts(known), part, model=self.model)
+            known = {hour: entries for hour, entries in known.items() if hour > part[-1] - reach * HOUR}
 
     def diagnose(self, hours: Sequence[datetime]) -> dict[datetime, list[DriftDiagnosis]]:
         """Name what kind of drift the serving version shows in each hour, in which manner and since when."""
@@ -263,9 +327,9 @@ class Stages:
         Where one of them names a metric that is measured by the day, those of the last whole day before the hour
         belong to it: a day's reports are there in the first hour of the next.
         """
-        conditions = [rule.condition for rule in self.monitor.alert_rules()]
-        conditions += [trigger.condition for trigger in self.monitor.trigger_policy().triggers]
-        daily = {metric for condition in conditions for metric in metrics_of(condition)} & DAILY_METRICS
+        asked = [rule.metrics for rule in self.monitor.alert_rules()]
+        asked += [metrics_of(trigger.condition) for trigger in self.monitor.trigger_policy().triggers]
+        daily = DAILY_METRICS & frozenset().union(*asked)
         if not daily or not verdicts:
             return self._served(verdicts)
         first, end = _last_of_day_before(min(verdicts)), max(verdicts)
@@ -336,6 +400,18 @@ class Stages:
     def _references(self, versions: set[str]) -> dict[str, Reference]:
         found = {version: self.references.load(self.model, version) for version in sorted(versions)}
         return {version: reference for version, reference in found.items() if reference is not None}
+
+
+def stages_at(monitor: Monitor, deployment: Deployment) -> Stages:
+    """Return the stages of a monitor on the stores of a deployment."""
+    data = deployment.state_directory / "data"
+    return Stages(
+        monitor=monitor,
+        predictions=ParquetPredictionLog(data, monitor.columns),
+        labels=ParquetLabelLog(data, monitor.labels.columns()),
+        hourly=HourlyStore(data),
+        references=ReferenceStore(data, MlflowRegistry(deployment.tracking_uri)),
+    )
 
 
 def _last_of_day_before(hour: datetime) -> datetime:

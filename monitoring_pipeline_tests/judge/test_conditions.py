@@ -1,246 +1,14 @@
-import math
-from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from monitoring_pipeline.judge.conditions import (
-    All,
-    AtLeast,
-    Condition,
-    Not,
-    SignalCondition,
-    Truth,
-    count_true,
-    evaluate,
-)
+from monitoring_pipeline.judge.conditions import All, AtLeast, Condition, Not, SignalCondition, holding
 from monitoring_pipeline.judge.conditions import Any as AnyOf
-from monitoring_pipeline.judge.verdicts import Level, Verdict
-from monitoring_pipeline_tests.verdicts import signal, verdict
-
-T, F, U = Truth.TRUE, Truth.FALSE, Truth.UNKNOWN
-LEVELS = {T: Level.WARNING, F: Level.OK, U: Level.UNKNOWN}
+from monitoring_pipeline.judge.verdicts import Level
 
 
 def drift(**more: Any) -> SignalCondition:
     return SignalCondition("drift.psi", "24h", **({"level": Level.WARNING} | more))
-
-
-def hour_with(**truths: Truth) -> list[Verdict]:
-    """Return verdicts on columns that meet `level: warning` as told."""
-    return [verdict(LEVELS[truth], column=name) for name, truth in truths.items()]
-
-
-def named(name: str) -> Condition:
-    return drift(column=name)
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "both", "either"),
-    [
-        (T, T, T, T),
-        (T, F, F, T),
-        (T, U, U, T),
-        (F, T, F, T),
-        (F, F, F, F),
-        (F, U, F, U),
-        (U, T, U, T),
-        (U, F, F, U),
-        (U, U, U, U),
-    ],
-)
-def test_all_and_any_follow_kleenes_tables(left: Truth, right: Truth, both: Truth, either: Truth) -> None:
-    verdicts, parts = hour_with(a=left, b=right), (named("a"), named("b"))
-
-    assert evaluate(All(parts), verdicts).state is both
-    assert evaluate(AnyOf(parts), verdicts).state is either
-
-
-@pytest.mark.parametrize(("inner", "outer"), [(T, F), (F, T), (U, U)])
-def test_not_keeps_the_unknown_unknown(inner: Truth, outer: Truth) -> None:
-    assert evaluate(Not(named("a")), hour_with(a=inner)).state is outer
-
-
-@pytest.mark.parametrize("k", [1, 2, 3])
-@pytest.mark.parametrize("truths", list(product((T, F, U), repeat=3)))
-def test_at_least_k_is_known_exactly_when_the_unknown_parts_cannot_change_it(
-    truths: tuple[Truth, Truth, Truth], k: int
-) -> None:
-    possible = product(*([T, F] if truth is U else [truth] for truth in truths))
-    answers = {sum(truth is T for truth in case) >= k for case in possible}
-    expected = U if len(answers) == 2 else T if answers == {True} else F
-
-    found = evaluate(AtLeast(k, (named("a"), named("b"), named("c"))), hour_with(a=truths[0], b=truths[1], c=truths[2]))
-
-    assert found.state is expected
-
-
-@given(st.lists(st.sampled_from([T, F, U])), st.integers(1, 6))
-def test_counting_is_true_for_all_and_any_at_the_two_ends(truths: list[Truth], k: int) -> None:
-    assert (count_true(truths, at_least=k) is T) == (truths.count(T) >= k)
-    assert (count_true(truths, at_least=k) is F) == (len(truths) - truths.count(F) < k)
-
-
-@pytest.mark.parametrize(
-    ("more", "found"),
-    [
-        ({"columns_at_least": 2}, T),
-        ({"columns_at_least": 3}, U),
-        ({"columns_at_least": 4}, F),
-        ({"columns_share_at_least": 0.5}, T),
-        ({"columns_share_at_least": 0.75}, U),
-        ({"columns_share_at_least": 0.76}, F),
-        ({"columns_share_at_least": 0.25, "columns_at_least": 3}, U),
-    ],
-)
-def test_columns_are_counted_and_an_unknown_one_may_still_decide(more: dict[str, Any], found: Truth) -> None:
-    verdicts = hour_with(a=T, b=T, c=F, d=U)
-
-    assert evaluate(drift(**more), verdicts).state is found
-
-
-def test_a_share_of_columns_is_not_pushed_over_by_rounding() -> None:
-    verdicts = hour_with(**{f"c{n}": T if n < 3 else F for n in range(15)})
-
-    assert evaluate(drift(columns_share_at_least=0.2), verdicts).state is T
-
-
-def test_no_matching_signal_is_unknown_however_healthy_the_others_are() -> None:
-    verdicts = [*hour_with(a=F), verdict(Level.OK, column="b", window="7d"), verdict(Level.OK, "drift.ks", column="b")]
-
-    found = evaluate(named("b"), verdicts)
-
-    assert found.state is U
-    assert found.reason == "drift.psi over 24h warning or worse: no such signal in this hour"
-
-
-def test_columns_are_chosen_by_one_pattern_or_several() -> None:
-    verdicts = hour_with(temp=T, dewp=F, temperature=T)
-
-    assert [v.signal.column for v in evaluate(drift(column="temp*"), verdicts).evidence] == ["temp", "temperature"]
-    assert [v.signal.column for v in evaluate(drift(column=("temp", "dewp")), verdicts).evidence] == ["temp"]
-
-
-def test_segments_do_not_stand_in_for_the_whole() -> None:
-    assert evaluate(drift(), [verdict(Level.CRITICAL, segment="JFK")]).state is U
-
-
-def test_segments_are_chosen_by_a_pattern_and_named_with_their_column() -> None:
-    verdicts = [
-        verdict(Level.OK, column="tenure"),
-        verdict(Level.OK, column="tenure", segment="plan=basic"),
-        verdict(Level.WARNING, column="tenure", segment="plan=pro"),
-        verdict(Level.UNKNOWN, column="tenure", segment="plan=(other)"),
-        verdict(Level.CRITICAL, column="tenure", segment="region=EU"),
-    ]
-
-    found = evaluate(drift(segment="plan=*"), verdicts)
-
-    assert (found.state, found.evidence) == (T, (verdicts[2],))
-    assert found.reason.endswith("1 of 3 columns, 1 unknown, 1 needed; tenure in plan=pro: 0.2")
-    assert evaluate(drift(segment="plan=basic"), verdicts).state is F
-    assert evaluate(drift(segment="plan=(other)"), verdicts).state is U
-    assert evaluate(drift(segment="*"), verdicts).evidence == (verdicts[2], verdicts[4])
-    assert evaluate(drift(), verdicts).state is F
-
-
-def test_a_condition_looks_at_the_baseline_it_names_and_at_training_without_one() -> None:
-    verdicts = [verdict(Level.CRITICAL), verdict(Level.OK, baseline="same_hours_4w")]
-
-    assert evaluate(drift(), verdicts).state is T
-    found = evaluate(drift(baseline="same_hours_4w"), verdicts)
-    assert found.state is F
-    assert found.reason == "drift.psi over 24h against same_hours_4w warning or worse: 0.05"
-    assert evaluate(drift(baseline="trailing_4w"), verdicts).state is U
-
-
-def test_the_last_predictions_are_a_window_of_their_own() -> None:
-    verdicts = [verdict(Level.CRITICAL, span="last_10000"), verdict(Level.OK)]
-
-    assert evaluate(drift(), verdicts).state is F
-    assert evaluate(SignalCondition("drift.psi", "last_10000", level=Level.WARNING), verdicts).state is T
-
-
-def test_a_condition_looks_at_its_role_and_an_unnamed_version_has_served() -> None:
-    verdicts = [verdict(Level.OK, version="1"), verdict(Level.CRITICAL, version="2")]
-    roles = {"2": "challenger"}
-
-    assert evaluate(drift(), verdicts, roles=roles).state is F
-    assert evaluate(drift(role="challenger"), verdicts, roles=roles).state is T
-    assert evaluate(drift(role="shadow"), verdicts, roles=roles).state is U
-
-
-@pytest.mark.parametrize(
-    ("criteria", "value", "found"),
-    [
-        ({"above": 0.2}, 0.3, T),
-        ({"above": 0.2}, 0.2, F),
-        ({"below": 0.2}, 0.1, T),
-        ({"below": 0.2}, 0.2, F),
-        ({"below_baseline": 0.05}, 0.75, T),
-        ({"below_baseline": 0.05}, 0.77, F),
-        ({"above": 0.2}, math.nan, U),
-        ({"below": 0.2}, math.nan, U),
-        ({"below_baseline": 0.05}, None, U),
-        ({"above": 0.2, "below": 0.4}, 0.3, T),
-        ({"above": 0.2, "below": 0.4}, 0.5, F),
-    ],
-)
-def test_limits_are_absolute_or_relative_to_the_baseline(
-    criteria: dict[str, float], value: float | None, found: Truth
-) -> None:
-    condition = SignalCondition("performance.f1", "24h", **criteria)  # type: ignore[arg-type]
-    judged = Verdict(signal("performance.f1", value, baseline_value=0.8), Level.UNKNOWN, None, "none", "")
-
-    assert evaluate(condition, [judged]).state is found
-
-
-def test_a_missing_baseline_is_unknown() -> None:
-    judged = Verdict(signal("performance.f1", 0.1), Level.OK, None, "none", "")
-
-    assert evaluate(SignalCondition("performance.f1", "24h", below_baseline=0.05), [judged]).state is U
-
-
-def test_a_level_and_a_floor_must_hold_of_the_same_signal() -> None:
-    calm_but_large = verdict(Level.OK, value=0.9, column="a")
-    restless_but_small = verdict(Level.WARNING, value=0.15, column="b")
-    condition = drift(above=0.2)
-
-    assert evaluate(condition, [calm_but_large, restless_but_small]).state is F
-    assert evaluate(condition, [verdict(Level.WARNING, value=0.3)]).state is T
-
-
-def test_critical_meets_a_condition_that_asks_for_a_warning_but_not_the_other_way_round() -> None:
-    assert evaluate(drift(), [verdict(Level.CRITICAL)]).state is T
-    assert evaluate(drift(level=Level.CRITICAL), [verdict(Level.WARNING)]).state is F
-
-
-def test_the_outcome_carries_the_worst_value_and_the_number_it_was_held_against() -> None:
-    verdicts = [
-        verdict(Level.WARNING, value=0.9, threshold=0.8, column="restless"),
-        verdict(Level.WARNING, value=0.6, threshold=0.1, column="steady"),
-    ]
-
-    found = evaluate(drift(), verdicts)
-
-    assert (found.value, found.threshold) == (0.6, 0.1)
-    assert found.reason == "drift.psi over 24h warning or worse: 2 of 2 columns, 1 needed; steady: 0.6"
-
-
-def test_a_condition_that_is_false_still_says_how_near_it_was() -> None:
-    found = evaluate(SignalCondition("drift.psi", "24h", above=0.2), [verdict(Level.OK, value=0.15)])
-
-    assert (found.state, found.value, found.threshold) == (F, 0.15, 0.2)
-
-
-def test_a_combination_keeps_the_breaching_verdicts_of_its_parts_once() -> None:
-    verdicts = hour_with(a=T, b=F)
-
-    found = evaluate(AnyOf((named("a"), named("b"), drift())), verdicts)
-
-    assert found.evidence == (verdicts[0],)
 
 
 @pytest.mark.parametrize("build", [lambda: All(()), lambda: AnyOf(()), lambda: AtLeast(0, (drift(),))])
@@ -250,5 +18,26 @@ def test_a_combination_that_is_always_true_or_never_is_refused(build: Any) -> No
 
 
 def test_a_condition_without_a_criterion_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs a level, above, below or below_baseline"):
+    with pytest.raises(ValueError, match="needs a level, above, below, above_baseline, below_baseline or p_below"):
         SignalCondition("drift.psi", "24h")
+
+
+def test_what_has_no_second_limit_is_held_by_itself() -> None:
+    conditions: list[Condition] = [drift(), All((drift(), Not(drift(clear=0.5)))), AtLeast(1, (drift(above=0.3),))]
+
+    assert [holding(condition) for condition in conditions] == conditions
+    assert holding(AnyOf((drift(clear=0.5),))) != AnyOf((drift(clear=0.5),))
+
+
+@pytest.mark.parametrize(
+    ("criteria", "words"),
+    [
+        ({"level": Level.CRITICAL, "clear": 0.8}, "not with level critical"),
+        ({"above": 0.2, "clear_below": 0.3}, "clear_below is a second limit beside above, and lies under it"),
+        ({"below": 0.2, "clear_above": 0.1}, "clear_above is a second limit beside below, and lies over it"),
+        ({"above": 0.2, "clear_above": 0.3}, "clear_above is a second limit beside below"),
+    ],
+)
+def test_a_second_limit_that_could_not_hold_anything_is_refused(criteria: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SignalCondition("drift.psi", "24h", **criteria)

@@ -33,6 +33,7 @@ from monitoring_pipeline.describe.label_arrivals import LabelArrivals
 from monitoring_pipeline.describe.log_histogram import LogHistogram
 from monitoring_pipeline.describe.loss_model import LossModel
 from monitoring_pipeline.describe.moments import Moments
+from monitoring_pipeline.describe.objectives import ObjectiveCounts
 from monitoring_pipeline.describe.operations import OperationsProfile
 from monitoring_pipeline.describe.outcome_plan import OutcomePlan, outcome_from_json
 from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task
@@ -460,6 +461,19 @@ def formula_sums(draw: st.DrawFn) -> Case:
     )
 
 
+@st.composite
+def objective_counts(draw: st.DrawFn) -> Case:
+    counts = st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)).map(lambda each: (each[0], sum(each)))
+    hour = st.dictionaries(st.sampled_from(["availability", "drift", "freshness"]), counts)
+    parts = [draw(st.lists(hour, max_size=4)) for _ in range(draw(BATCHES))]
+    return Case(
+        [ObjectiveCounts.of(part) for part in parts],
+        ObjectiveCounts.of([hour for part in parts for hour in part]),
+        ObjectiveCounts.empty(),
+        lambda record: ObjectiveCounts.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))),
+    )
+
+
 EXAMPLES: Mapping[str, st.SearchStrategy[Case]] = {
     "monitoring_pipeline.describe.business:BusinessProfile": business_profiles(),
     "monitoring_pipeline.describe.business:FormulaSums": formula_sums(),
@@ -474,6 +488,7 @@ EXAMPLES: Mapping[str, st.SearchStrategy[Case]] = {
     "monitoring_pipeline.describe.freshness:SourceAges": source_ages(),
     "monitoring_pipeline.describe.label_arrivals:LabelArrivals": label_arrivals(),
     "monitoring_pipeline.describe.log_histogram:LogHistogram": log_histograms(),
+    "monitoring_pipeline.describe.objectives:ObjectiveCounts": objective_counts(),
     "monitoring_pipeline.describe.operations:OperationsProfile": operations_profiles(),
     "monitoring_pipeline.stats.cardinality:DistinctCount": distinct_counts(),
 }

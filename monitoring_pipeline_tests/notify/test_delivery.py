@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
+from monitoring_pipeline.notify.alerts import Step
 from monitoring_pipeline.notify.delivery import Claim, DeliveryPolicy, retry_delay
-from monitoring_pipeline.notify.incidents import Step
 from monitoring_pipeline.notify.messages import message_of
 from monitoring_pipeline_tests.incidents import opened
 

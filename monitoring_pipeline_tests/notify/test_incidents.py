@@ -2,177 +2,193 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-import numpy as np
 import pytest
 
-from monitoring_pipeline.judge.rules import RuleOutcome
-from monitoring_pipeline.judge.verdicts import Level
+from monitoring_pipeline.errors import ActionError
+from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
+from monitoring_pipeline.judge.verdicts import Level, Verdict
+from monitoring_pipeline.notify.actions import Action, ActionKind
+from monitoring_pipeline.notify.alerts import AlertPolicy, Status, Step
 from monitoring_pipeline.notify.incidents import (
+    GroupingPolicy,
     Incident,
-    IncidentPolicy,
-    Status,
-    Step,
-    Transition,
-    Why,
-    json_ready,
-    next_incident,
-    summarise,
+    Kind,
+    Known,
+    Move,
+    Tie,
+    act_on,
+    advance,
+    reported,
+    with_causes,
 )
-from monitoring_pipeline_tests.outcomes import firing, hour, pending, psi, quiet, unknown
+from monitoring_pipeline_tests.incidents import opened, resolved
+from monitoring_pipeline_tests.outcomes import firing, hour, outcome, psi, quiet
 
-POLICY = IncidentPolicy(resolve_after=3, cooldown=timedelta(hours=4))
-
-
-def moved_through(outcomes: Sequence[RuleOutcome], policy: IncidentPolicy = POLICY) -> list[Transition]:
-    current: Incident | None = None
-    transitions = []
-    for outcome in outcomes:
-        transition = next_incident(current, outcome, now=outcome.hour + timedelta(minutes=70), policy=policy)
-        current = transition.incident
-        transitions.append(transition)
-    return transitions
+ALERTING = AlertPolicy(resolve_after=2, cooldown=timedelta(hours=2))
 
 
-QUIETENED = [firing(0), quiet(1), quiet(2), quiet(3)]
+def verdict(number: int, metric: str, *, column: str = "", segment: str = "", level: Level = Level.WARNING) -> Verdict:
+    drift = psi(number)
+    return replace(drift, signal=replace(drift.signal, metric=metric, column=column, segment=segment), level=level)
 
-TABLE: list[tuple[str, list[RuleOutcome], Step, Why]] = [
-    ("nothing is open and nothing fires", [quiet(0)], Step.NONE, Why.NOT_FIRING),
-    ("a breach that has not lasted opens nothing", [pending(0)], Step.NONE, Why.PENDING_OPENS_NOTHING),
-    ("an unknown hour opens nothing", [unknown(0)], Step.NONE, Why.UNKNOWN_KEEPS_STATE),
-    ("a firing rule opens", [firing(0)], Step.OPENED, Why.STARTED_FIRING),
-    ("the next firing hour is the same incident", [firing(0), firing(1)], Step.UPDATED, Why.STILL_BREACHED),
-    ("the same hour again is nothing new", [firing(0), firing(0)], Step.NONE, Why.HOUR_ALREADY_SEEN),
+
+def fires(number: int, rule: str, *evidence: Verdict, severity: Level = Level.WARNING) -> RuleOutcome:
+    return outcome(number, RuleState.FIRING, rule=rule, evidence=evidence, severity=severity)
+
+
+def rests(number: int, rule: str) -> RuleOutcome:
+    return outcome(number, RuleState.QUIET, rule=rule)
+
+
+def moves(outcomes: Sequence[RuleOutcome], grouping: GroupingPolicy | None = None) -> list[Move]:
+    known, found = Known(), []
+    for each in outcomes:
+        _, move = advance(
+            known, each, now=each.hour + timedelta(hours=1), alerting=ALERTING, grouping=grouping or GroupingPolicy()
+        )
+        if move is not None:
+            found.append(move)
+    return found
+
+
+ACCURACY = verdict(0, "performance.accuracy")
+NULLS = verdict(0, "quality.null_rate", column="tenure", level=Level.CRITICAL)
+SEGMENT = verdict(0, "performance.accuracy", segment="plan=pro")
+
+TIES = [
+    ("a missing column and its drift", fires(0, "data_missing", NULLS), fires(60, "drift", psi(60)), Tie.SAME_COLUMNS),
     (
-        "a corrected value of the latest hour is taken",
-        [firing(0), firing(0, value=0.5)],
-        Step.UPDATED,
-        Why.STILL_BREACHED,
-    ),
-    ("an older hour is ignored", [firing(2), firing(1, value=0.9)], Step.NONE, Why.HOUR_ALREADY_SEEN),
-    ("an older quiet hour is ignored", [firing(2), quiet(1)], Step.NONE, Why.HOUR_ALREADY_SEEN),
-    (
-        "warning becomes critical",
-        [firing(0), firing(1, severity=Level.CRITICAL)],
-        Step.WORSENED,
-        Why.SEVERITY_ROSE,
-    ),
-    (
-        "critical stays critical in a milder hour",
-        [firing(0, severity=Level.CRITICAL), firing(1)],
-        Step.UPDATED,
-        Why.STILL_BREACHED,
-    ),
-    ("two quiet hours are not enough", [firing(0), quiet(1), quiet(2)], Step.NONE, Why.QUIET_NOT_LONG_ENOUGH),
-    ("three quiet hours resolve", QUIETENED, Step.RESOLVED, Why.QUIET_LONG_ENOUGH),
-    (
-        "a quiet hour seen twice counts once",
-        [firing(0), quiet(1), quiet(2), quiet(2)],
-        Step.NONE,
-        Why.HOUR_ALREADY_SEEN,
+        "two columns of one source",
+        fires(0, "data_missing", NULLS),
+        fires(60, "drift", psi(60, column="usage")),
+        Tie.SAME_SOURCE,
     ),
     (
-        "a firing hour in between starts the count again",
-        [firing(0), quiet(1), quiet(2), firing(3), quiet(4)],
-        Step.NONE,
-        Why.QUIET_NOT_LONG_ENOUGH,
+        "the model and one of its segments",
+        fires(0, "performance", ACCURACY),
+        fires(60, "segments", SEGMENT),
+        Tie.WHOLE_EXPLAINS_PART,
     ),
     (
-        "a breach that is only pending in between does so too",
-        [firing(0), quiet(1), quiet(2), pending(3), quiet(4)],
-        Step.NONE,
-        Why.QUIET_NOT_LONG_ENOUGH,
+        "two things that began on one day",
+        fires(0, "performance", ACCURACY),
+        fires(20, "drift", psi(20)),
+        Tie.SAME_ONSET,
     ),
-    (
-        "an unknown hour in between neither helps nor harms",
-        [firing(0), quiet(1), quiet(2), unknown(3), quiet(4)],
-        Step.RESOLVED,
-        Why.QUIET_LONG_ENOUGH,
-    ),
-    (
-        "unknown hours alone never resolve",
-        [firing(0), *map(unknown, range(1, 50))],
-        Step.NONE,
-        Why.UNKNOWN_KEEPS_STATE,
-    ),
-    (
-        "an hour that was unknown counts once it is known",
-        [firing(0), quiet(1), unknown(2), quiet(2)],
-        Step.NONE,
-        Why.QUIET_NOT_LONG_ENOUGH,
-    ),
-    (
-        "a firing hour that late labels make quiet counts as quiet",
-        [firing(0), quiet(0)],
-        Step.NONE,
-        Why.QUIET_NOT_LONG_ENOUGH,
-    ),
-    (
-        "a quiet hour that late labels make firing breaks the run",
-        [firing(0), quiet(1), firing(1)],
-        Step.UPDATED,
-        Why.STILL_BREACHED,
-    ),
-    ("firing inside the cooldown opens nothing", [*QUIETENED, firing(6)], Step.NONE, Why.IN_COOLDOWN),
-    ("firing when the cooldown is over opens again", [*QUIETENED, firing(7)], Step.OPENED, Why.STARTED_FIRING),
-    (
-        "still firing when the cooldown ends opens then",
-        [*QUIETENED, *map(firing, range(4, 8))],
-        Step.OPENED,
-        Why.STARTED_FIRING,
-    ),
-    ("quiet after the end is quiet", [*QUIETENED, quiet(9)], Step.NONE, Why.NOT_FIRING),
-    ("an hour of a resolved incident is not opened again", [*QUIETENED, firing(0)], Step.NONE, Why.HOUR_ALREADY_SEEN),
 ]
 
 
-@pytest.mark.parametrize(("outcomes", "step", "why"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_the_last_outcome_does_what_the_table_says(outcomes: list[RuleOutcome], step: Step, why: Why) -> None:
-    last = moved_through(outcomes)[-1]
-    assert (last.step, last.why) == (step, why)
+@pytest.mark.parametrize(("first", "second", "tie"), [case[1:] for case in TIES], ids=[case[0] for case in TIES])
+def test_what_has_a_common_cause_is_one_incident(first: RuleOutcome, second: RuleOutcome, tie: Tie) -> None:
+    opening, joining = moves([first, second], GroupingPolicy(sources={"tenure": "users", "usage": "users"}))
+    assert (opening.step, joining.step, joining.why) == (Step.OPENED, Step.JOINED, tie)
+    assert joining.incident.id == opening.incident.id
+    assert joining.incident.rules == (first.rule, second.rule)
 
 
-def test_a_pending_breach_raises_no_severity() -> None:
-    worse = replace(pending(1), severity=Level.CRITICAL)
-    last = moved_through([firing(0), worse])[-1]
-    assert last.step is Step.UPDATED
-    assert last.incident is not None
-    assert last.incident.severity is Level.WARNING
+def test_what_began_days_later_elsewhere_is_another_incident() -> None:
+    first, second = moves([fires(0, "performance", ACCURACY), fires(60, "drift", psi(60))])
+    assert (first.step, second.step) == (Step.OPENED, Step.OPENED)
+    assert first.incident.id != second.incident.id
 
 
-def test_a_day_of_firing_tells_people_once_and_its_end_once() -> None:
-    steps = [moved.step for moved in moved_through([*map(firing, range(24)), *map(quiet, range(24, 30))])]
-    assert [step for step in steps if step.notifies] == [Step.OPENED, Step.RESOLVED]
+def test_an_incident_ends_when_the_last_of_its_rules_is_quiet() -> None:
+    course = moves(
+        [
+            fires(0, "performance", ACCURACY),
+            fires(1, "drift", psi(1)),
+            *(rests(number, "performance") for number in (1, 2)),
+            *(rests(number, "drift") for number in (2, 3)),
+        ]
+    )
+    assert [move.step for move in course] == [Step.OPENED, Step.JOINED, Step.UPDATED, Step.RESOLVED]
+    assert course[2].incident.firing == ("drift",)
+    assert course[3].incident.status is Status.RESOLVED
 
 
-def test_a_whole_series_repeated_changes_nothing() -> None:
-    series = [firing(0), firing(1), quiet(2), unknown(3), quiet(4), quiet(5), firing(6)]
-    once = moved_through(series, IncidentPolicy(resolve_after=3, cooldown=timedelta(0)))
-    end = once[-1].incident
-    assert end is not None
-    for outcome in series:
-        again = next_incident(end, outcome, now=hour(99), policy=POLICY)
-        assert (again.step, again.incident) == (Step.NONE, end)
+def test_a_graver_rule_that_joins_is_news_and_a_milder_one_is_not() -> None:
+    graver = moves([fires(0, "drift", psi(0)), fires(1, "performance", ACCURACY, severity=Level.CRITICAL)])
+    milder = moves([fires(0, "performance", ACCURACY, severity=Level.CRITICAL), fires(1, "drift", psi(1))])
+    assert [move.step for move in graver] == [Step.OPENED, Step.WORSENED]
+    assert [move.step for move in milder] == [Step.OPENED, Step.JOINED]
+    assert not milder[1].step.notifies
 
 
-def test_an_incident_remembers_when_it_began_and_how_long_it_took_to_see() -> None:
-    resolved = moved_through(QUIETENED)[-1].incident
-    assert resolved is not None
-    assert resolved.id == "churn/feature_drift@2026-11-20T06Z"
-    assert (resolved.first_hour, resolved.last_hour) == (hour(0), hour(3))
-    assert resolved.time_to_detect == timedelta(minutes=70)
-    assert resolved.resolved_at == hour(3) + timedelta(minutes=70)
-    assert resolved.status is Status.RESOLVED
-    assert resolved.evidence_summary == summarise(firing(0).evidence), "the evidence of the last breach stays readable"
+@pytest.mark.parametrize(("hours_later", "step"), [(6, Step.REOPENED), (60, Step.OPENED)])
+def test_an_incident_that_comes_back_soon_is_the_same_one(hours_later: int, step: Step) -> None:
+    again = moves([firing(0), quiet(1), quiet(2), firing(hours_later)])[-1]
+    assert again.step is step
+    assert again.incident.status is Status.OPEN
+    assert again.incident.times_reopened == (1 if step is Step.REOPENED else 0)
 
 
-def test_evidence_is_ready_for_json_whatever_numbers_it_is_made_of() -> None:
-    bins: list[dict[str, object]] = [{"bin": np.str_("a"), "reference": np.float64("nan"), "rows": np.int64(3)}]
-    (record,) = summarise([psi(0, bins=bins)])
-    assert record["bins"] == [{"bin": "a", "reference": None, "rows": 3}]
-    assert record["window"] == "24h"
-    assert json_ready((np.arange(2), True, hour(0))) == [[0, 1], True, "2026-11-20 06:00:00+00:00"]
+def test_the_same_outcomes_again_move_nothing() -> None:
+    outcomes = [fires(0, "performance", ACCURACY), fires(1, "drift", psi(1))]
+    assert len(moves([*outcomes, *outcomes])) == 2
 
 
-def test_a_policy_that_could_never_resolve_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 quiet evaluation"):
-        IncidentPolicy(resolve_after=0)
+SEVERITIES = [
+    (fires(0, "drift", psi(0), severity=Level.WARNING), 3, Kind.DATA),
+    (fires(0, "data_missing", NULLS, severity=Level.CRITICAL), 2, Kind.DATA),
+    (
+        fires(0, "errors", verdict(0, "operations.error_rate", level=Level.CRITICAL), severity=Level.CRITICAL),
+        1,
+        Kind.SYSTEM,
+    ),
+    (
+        fires(0, "accuracy", verdict(0, "performance.accuracy", level=Level.CRITICAL), severity=Level.CRITICAL),
+        1,
+        Kind.MODEL,
+    ),
+    (fires(0, "schema", verdict(0, "schema.missing_columns"), severity=Level.CRITICAL), 2, Kind.INTEGRATION),
+]
+
+
+@pytest.mark.parametrize(("found", "sev", "kind"), SEVERITIES, ids=[case[0].rule for case in SEVERITIES])
+def test_triage_begins_with_what_the_evidence_is_about(found: RuleOutcome, sev: int, kind: Kind) -> None:
+    (move,) = moves([found])
+    assert (move.incident.sev, move.incident.kind) == (sev, kind)
+
+
+@pytest.mark.parametrize(("confidence", "kind"), [(0.9, Kind.SYSTEM), (0.3, Kind.DATA)])
+def test_a_likely_cause_says_whose_trouble_it_is(confidence: float, kind: Kind) -> None:
+    found = with_causes(opened(), [{"name": "a slow host", "kind": "system", "confidence": confidence}])
+    assert found.kind is kind
+    assert found.causes[0]["name"] == "a slow host"
+
+
+def act(done: ActionKind, **fields: str) -> Action:
+    return Action(done, opened().id, "ada", hour(5), "looked into it", fields)
+
+
+def test_people_take_an_incident_on_mitigate_and_end_it() -> None:
+    incident: Incident = opened()
+    for kind in (ActionKind.ACKNOWLEDGE, ActionKind.MITIGATE, ActionKind.RESOLVE):
+        incident = act_on(incident, act(kind)).incident
+    assert (incident.acknowledged_by, incident.acknowledged_at, incident.mitigated_at) == ("ada", hour(5), hour(5))
+    assert (incident.status, incident.firing, incident.time_to_resolve) == (Status.RESOLVED, (), timedelta(hours=5))
+    assert (incident.time_to_detect, incident.time_to_acknowledge) == (timedelta(0), timedelta(hours=5))
+
+
+def test_what_people_find_out_replaces_what_the_evidence_suggested() -> None:
+    move = act_on(opened(), act(ActionKind.TRIAGE, sev="1", kind="integration"))
+    assert (move.step, move.incident.sev, move.incident.kind) == (Step.TRIAGED, 1, Kind.INTEGRATION)
+
+
+@pytest.mark.parametrize("kind", [ActionKind.ACKNOWLEDGE, ActionKind.MITIGATE, ActionKind.RESOLVE])
+def test_what_is_over_cannot_be_taken_on(kind: ActionKind) -> None:
+    with pytest.raises(ActionError, match=r"feature_drift.* is resolved: .* does not apply"):
+        act_on(resolved(), act(kind))
+
+
+def test_two_people_do_not_both_take_an_incident_on() -> None:
+    taken = act_on(opened(), act(ActionKind.ACKNOWLEDGE)).incident
+    with pytest.raises(ActionError, match="acknowledged by ada at 2026-11-20 11:00Z"):
+        act_on(taken, act(ActionKind.ACKNOWLEDGE))
+
+
+def test_what_people_report_is_an_incident_like_any_other() -> None:
+    said = Action(ActionKind.OPEN, "", "ada", hour(5), "customers complain", {"model": "churn", "severity": "critical"})
+    move = reported(said)
+    assert (move.step, move.incident.model, move.incident.reason) == (Step.OPENED, "churn", "customers complain")
+    assert move.incident.sev == 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from monitoring_pipeline.judge.verdicts import Level
-from monitoring_pipeline.notify.incidents import Step
+from monitoring_pipeline.notify.alerts import Step
 from monitoring_pipeline.notify.messages import LONGEST_TEXT, Message, message_of, number, one_line
 from monitoring_pipeline_tests.golden_files import assert_golden
 from monitoring_pipeline_tests.incidents import ATTACK, opened, resolved, worsened
@@ -42,7 +42,7 @@ def test_a_long_text_is_cut_where_it_shows() -> None:
 
 def test_an_incident_without_evidence_still_says_what_and_when() -> None:
     message = message_of(replace(opened(), evidence_summary=()), Step.OPENED)
-    assert [name for name, _ in message.facts] == ["Model", "Since", "Hour"]
+    assert [name for name, _ in message.facts] == ["Model", "Since", "Hour", "Kind"]
     assert message.next_step
 
 

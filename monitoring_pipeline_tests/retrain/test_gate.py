@@ -7,14 +7,19 @@ from numpy.typing import NDArray
 from scipy.stats import binom, ttest_1samp
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score, root_mean_squared_error
 
+from monitoring_pipeline.judge.objectives import BUDGET, MODEL, SERVICE
+from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.retrain.gate import (
     Evaluation,
     GatePolicy,
     Outcome,
+    Override,
     evaluate_challenger,
     evaluate_regressor,
     log_losses,
+    respect_budgets,
 )
+from monitoring_pipeline_tests.verdicts import signal, verdict
 
 Array = NDArray[np.float64]
 POLICY = GatePolicy(minimum_rows=100)
@@ -221,3 +226,48 @@ def test_regressors_that_cannot_be_compared_are_never_promoted() -> None:
     week = slice(6 * 24)
     found = evaluate_regressor(truth[week], champion[week], challenger[week], days[week], ERRORS)
     assert found.reasons == ("6 hold-out days, 7 needed",)
+
+
+def budget(objective: str, left: float | None) -> Verdict:
+    if left is None:
+        return verdict(Level.UNKNOWN, BUDGET, column=objective)
+    level = Level.OK if left > 0 else Level.WARNING
+    return Verdict(
+        signal(BUDGET, left, column=objective), level, 0.0, "objective", f"{left:.0%} of {objective} is left"
+    )
+
+
+@pytest.mark.parametrize("objective", SERVICE)
+def test_a_better_challenger_waits_while_a_budget_of_the_service_is_spent(objective: str) -> None:
+    outcome, reasons = respect_budgets(Outcome.PROMOTE, ["roc_auc +0.02"], [budget(objective, -0.5)], None)
+    assert outcome is Outcome.BUDGET_SPENT
+    assert reasons == ("roc_auc +0.02", f"-50% of {objective} is left")
+
+
+@pytest.mark.parametrize("objective", MODEL)
+def test_a_better_challenger_is_the_cure_of_promises_the_model_broke(objective: str) -> None:
+    outcome, reasons = respect_budgets(Outcome.PROMOTE, ["roc_auc +0.02"], [budget(objective, -9.0)], None)
+    assert (outcome, reasons) == (Outcome.PROMOTE, ("roc_auc +0.02",))
+
+
+@pytest.mark.parametrize("left", [0.01, None])
+def test_a_budget_that_is_left_or_not_known_holds_nobody_back(left: float | None) -> None:
+    found = respect_budgets(Outcome.PROMOTE, ["roc_auc +0.02"], [budget("availability", left)], None)
+    assert found == (Outcome.PROMOTE, ("roc_auc +0.02",))
+
+
+def test_an_override_promotes_and_says_who_why_and_what_was_spent() -> None:
+    override = Override("anna", "the outage was the network")
+    outcome, reasons = respect_budgets(Outcome.PROMOTE, ["better"], [budget("availability", -0.5)], override)
+    assert outcome is Outcome.PROMOTE
+    assert reasons == (
+        "better",
+        "-50% of availability is left",
+        "the gate was overridden by anna: the outage was the network",
+    )
+
+
+def test_an_override_neither_promotes_a_worse_challenger_nor_is_on_record_where_it_changed_nothing() -> None:
+    override, spent = Override("anna", "in a hurry"), [budget("availability", -0.5)]
+    assert respect_budgets(Outcome.KEEP_CHAMPION, ["worse"], spent, override) == (Outcome.KEEP_CHAMPION, ("worse",))
+    assert respect_budgets(Outcome.PROMOTE, ["better"], [], override) == (Outcome.PROMOTE, ("better",))

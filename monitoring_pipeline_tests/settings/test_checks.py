@@ -45,6 +45,55 @@ def test_drift_pages_only_together_with_a_breach(condition: Any, pages_on_drift_
 
     assert found(rules=[rule(condition, severity="critical")]) == expected
     assert found(rules=[rule(condition, severity="warning")]) == []
+    in_band = ["rules[0].critical drift alone may be harmless and must not page."] if pages_on_drift_alone else []
+    assert found(rules=[rule(BREACH, critical=condition)]) == in_band
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"severity": "by_level"}, "rules[0].severity drift alone may be harmless and must not page."),
+        ({"critical": {"metric": "drift.psy"}}, "rules[0].critical.metric no metric is called 'drift.psy'."),
+        (
+            {"critical": {"at_least": 3, "of": [BREACH]}},
+            "rules[0].critical.at_least asks for 3 of 1 parts: it is never true.",
+        ),
+    ],
+)
+def test_the_critical_band_is_checked_like_the_warning(more: dict[str, Any], expected: str) -> None:
+    assert expected in found(rules=[rule(DRIFT, **more)])
+
+
+@pytest.mark.parametrize(
+    ("condition", "more", "fix"),
+    [
+        (BREACH, {"severity": "by_level"}, "nothing else has levels that severity could follow."),
+        (BREACH | {"above": {"warning": 1, "critical": 2}}, {}, "are for rules with severity: by_level"),
+        (BREACH, {"critical": BREACH, "severity": "critical"}, "makes a warning critical: leave severity out."),
+        (BREACH | {"above": {"warning": 2, "critical": 1}}, {}, "the further above, the worse."),
+        (BREACH | {"below": {"warning": 1, "critical": 2}}, {}, "the further below, the worse."),
+        (BREACH | {"clear": 0.8}, {}, "not with level critical."),
+        (BREACH, {"for": {"breaches": 3, "of": 2}}, "2 evaluations never hold 3 breaches: ask for fewer, or of more."),
+        (BREACH, {"for": {"breaches": 3, "off": 5}}, "Did you mean 'of'? Known here: breaches, of."),
+        (BREACH, {"cooldown": {"warning": "1h", "critikal": "2h"}}, "Did you mean 'critical'? Known here: critical,"),
+        ({"metric": "performance.f1", "window": "24h"}, {}, "Say what is bad: add level, above, below, below_baseline"),
+    ],
+)
+def test_forms_that_contradict_themselves_are_refused_with_what_to_write(
+    condition: Any, more: dict[str, Any], fix: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_monitor(SHORTEST | {"rules": [rule(condition, **more)]})
+
+    (problem,) = caught.value.problems
+    assert fix in problem.fix
+
+
+def test_a_trigger_has_one_limit() -> None:
+    trigger = rule({"metric": "model.age_days", "above": {"warning": 30, "critical": 60}})
+
+    with pytest.raises(SettingsError, match="give one number"):
+        parse_monitor(SHORTEST | {"retraining": {"mode": "any", "triggers": [trigger]}})
 
 
 @pytest.mark.parametrize(
@@ -144,7 +193,7 @@ def test_drift_pages_only_together_with_a_breach(condition: Any, pages_on_drift_
         ),
         (
             {"notifications": {"routes": {"warning": ["slack"]}}},
-            "notifications.routes.warning[0] there is no Slack channel to send to.",
+            "notifications.routes.warning[0] no slack channel is described.",
         ),
     ],
 )

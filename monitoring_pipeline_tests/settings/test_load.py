@@ -122,12 +122,12 @@ def test_every_problem_of_a_broken_file_is_reported_at_once_on_its_line(tmp_path
         (
             "rules: [{name: a, condition: {all: [{metric: drift.psi, window: 24h, levl: warning, above: 1}]}}]",
             "rules[0].condition.all[0].levl",
-            "Did you mean 'level'? Known here: above, baseline, below,",
+            "Did you mean 'level'? Known here: above, above_baseline, baseline,",
         ),
         (
             "rules: [{name: a, conditions: {}, condition: {metric: drift.ks, level: warning}}]",
             "rules[0].conditions",
-            "Did you mean 'condition'? Known here: condition, cooldown, for, name,",
+            "Did you mean 'condition'? Known here: condition, cooldown, critical, for,",
         ),
         (
             "performance: {floors: {f1: {warnings: 1, warning: 1}}}",

@@ -12,14 +12,16 @@ from monitoring_pipeline.describe.reference_building import ReferencePlan
 from monitoring_pipeline.describe.spans import FixedPeriod, SameHoursOfWeek, TrailingWeeks
 from monitoring_pipeline.errors import SettingsError
 from monitoring_pipeline.evaluate.drift import DriftPolicy
-from monitoring_pipeline.judge.conditions import All, AtLeast, Not, SignalCondition, evaluate
+from monitoring_pipeline.evaluate.signals import Absence
+from monitoring_pipeline.judge.condition_outcomes import evaluate
+from monitoring_pipeline.judge.conditions import All, AtLeast, Not, SignalCondition
 from monitoring_pipeline.judge.conditions import Any as AnyOf
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.thresholds import TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.settings.load import parse_monitor
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline_tests.verdicts import verdict
+from monitoring_pipeline_tests.verdicts import signal, verdict
 
 
 def monitor(**sections: Any) -> Monitor:
@@ -64,43 +66,86 @@ def test_features_keep_their_kind_and_the_order_of_the_kinds() -> None:
 
 
 def test_the_default_rules_are_the_published_ones() -> None:
-    defaults = rules()
+    defaults = rules(owners=["team:growth", "ann@example.org"])
 
-    assert {name: (r.for_, r.severity.value, r.cooldown / timedelta(hours=1)) for name, r in defaults.items()} == {
-        "feature_drift": (3, "warning", 12),
-        "score_drift": (3, "warning", 6),
-        "performance_decline": (5, "warning", 1),
-        "performance_drop": (5, "critical", 1),
-        "feature_changed_meaning": (1, "critical", 6),
-        "data_missing": (1, "critical", 6),
-        "traffic_lost": (1, "critical", 1),
-        "bad_rows": (3, "warning", 12),
-        "labels_stopped": (3, "warning", 12),
-    }
-    status = {"status": "status", "latency_ms": {"total": "ms"}}
-    source = {"sources": [{"name": "users", "column": "seen_at", "max_age": "6h"}]}
-    more = {rule.name: rule for rule in monitor(columns=status, freshness=source).alert_rules()}
-    assert {name: (more[name].for_, more[name].severity.value) for name in more.keys() - defaults.keys()} == {
-        "serving_errors": (2, "critical"),
-        "serving_slow": (3, "warning"),
-        "features_stale": (2, "warning"),
+    assert {name: published(rule) for name, rule in defaults.items()} == {
+        "feature_drift": ("3 in a row", "warning 12h, critical 4h"),
+        "performance_decline": ("5 in a row", "warning 1h, critical 1h"),
+        "score_drift": ("3 in a row", "warning 6h"),
+        "feature_changed_meaning": ("1 in a row", "critical 6h"),
+        "data_missing": ("1 in a row", "critical 6h"),
+        "traffic_lost": ("1 in a row", "critical 1h"),
+        "bad_rows": ("3 in a row", "warning 12h"),
+        "labels_stopped": ("3 in a row", "warning 12h"),
+        "feature_leaks": ("1 in a row", "warning 24h"),
+        "slice_worsened": ("1 in a row", "warning 24h"),
     }
     assert all(rule.runbook.startswith("docs/runbooks/") for rule in defaults.values())
+    assert {rule.owner for rule in defaults.values()} == {"team:growth"}
+
+
+def test_what_is_logged_and_searched_decides_which_default_rules_there_are() -> None:
+    status = {"status": "status", "latency_ms": {"total": "ms"}}
+    source = {"sources": [{"name": "users", "column": "seen_at", "max_age": "6h"}]}
+    money = {"margin": {"formula": "sum(score)", "below": {"warning": 1.0}}, "plain": {"formula": "count()"}}
+    more = rules(columns=status, freshness=source, slices={"enabled": False}, business=money)
+
+    assert {name: published(more[name]) for name in more.keys() - rules().keys()} == {
+        "serving_errors": ("2 in a row", "warning 1h, critical 1h"),
+        "serving_slow": ("3 in a row", "warning 0.25h"),
+        "features_stale": ("2 in a row", "warning 1h"),
+        "business_decline": ("3 in a row", "warning 12h, critical 12h"),
+        "availability_budget_burns": ("1 in a row", "critical 1h"),
+        "availability_budget_shrinks": ("1 in a row", "warning 12h"),
+        "freshness_budget_burns": ("1 in a row", "critical 1h"),
+        "freshness_budget_shrinks": ("1 in a row", "warning 12h"),
+    }
+    assert rules().keys() - more.keys() == {"slice_worsened"}
+    assert more["business_decline"].metrics == {"business.margin"}
+
+
+def published(rule: Rule) -> tuple[str, str]:
+    cooldowns = (f"{level} {rule.cooldown_of(level) / HOUR:g}h" for level, _ in reversed(rule.bands))
+    return rule.patience, ", ".join(cooldowns)
 
 
 def test_drift_alone_warns_and_pages_only_with_a_breach_of_performance() -> None:
-    defaults = rules()
-    drifted = verdict(Level.CRITICAL, column="tenure")
-    fine = [verdict(Level.OK, f"performance.{name}") for name in ("accuracy", "roc_auc")]
-    declined = [verdict(Level.WARNING, "performance.accuracy"), fine[1]]
-    dropped = [verdict(Level.CRITICAL, "performance.accuracy"), fine[1]]
-    steady = verdict(Level.OK, column="tenure")
+    defaults = rules(business={"margin": {"formula": "sum(score)", "below": {"warning": 1.0}}})
+    drifted, steady = (verdict(level, column="tenure") for level in (Level.CRITICAL, Level.OK))
+    fine = [verdict(Level.OK, name) for name in ("performance.accuracy", "performance.roc_auc", "business.margin")]
+    declined = [verdict(Level.WARNING, "performance.accuracy"), *fine[1:]]
+    dropped = [verdict(Level.CRITICAL, "performance.accuracy"), *fine[1:]]
+    poorer = [*fine[:2], verdict(Level.WARNING, "business.margin")]
 
-    assert holds(defaults["feature_drift"], drifted, *fine) == "true"
-    assert holds(defaults["performance_drop"], drifted, *fine) == "false"
-    assert holds(defaults["performance_drop"], drifted, *declined) == "true"
-    assert holds(defaults["performance_drop"], steady, *declined) == "false"
-    assert holds(defaults["performance_drop"], steady, *dropped) == "true"
+    assert worst(defaults["feature_drift"], drifted, *fine) == "warning"
+    assert worst(defaults["feature_drift"], drifted, *declined) == "critical"
+    assert worst(defaults["feature_drift"], drifted, *poorer) == "critical"
+    assert worst(defaults["feature_drift"], steady, *declined) == ""
+    assert worst(defaults["performance_decline"], steady, *declined) == "warning"
+    assert worst(defaults["performance_decline"], steady, *dropped) == "critical"
+
+
+def worst(rule: Rule, *verdicts: Verdict) -> str:
+    return next((level.value for level, condition in rule.bands if evaluate(condition, verdicts).state == "true"), "")
+
+
+def test_the_default_rules_on_the_reports_of_a_day_see_any_column_and_any_slice() -> None:
+    defaults = rules()
+    leak = verdict(Level.WARNING, "attribution.leakage", column="tenure")
+    slice_ = verdict(Level.WARNING, "performance.slice_worsened", segment="plan=pro & tenure in [1, 2)")
+
+    assert worst(defaults["feature_leaks"], leak) == "warning"
+    assert worst(defaults["slice_worsened"], slice_) == "warning"
+
+
+def test_a_model_logged_without_a_signature_does_not_leave_changed_meanings_unknown() -> None:
+    defaults = rules()
+    names = ("skew.changed_meaning", "skew.missing", "skew.retyped")
+    fine = [verdict(Level.OK, name, window="1h", column="tenure") for name in names]
+    nothing = signal("schema.missing_columns", None, window="1h", absence=Absence.NO_REFERENCE, reason="no signature")
+
+    unsigned = Verdict(nothing, Level.UNKNOWN, None, "none", "no signature")
+    assert holds(defaults["feature_changed_meaning"], *fine, unsigned) == "false"
 
 
 def test_the_score_has_a_rule_of_its_own_and_is_no_feature() -> None:
@@ -154,6 +199,51 @@ def test_every_form_of_condition_becomes_its_record() -> None:
         cooldown=timedelta(minutes=90),
         resolve_after=2,
     )
+
+
+def one_rule(condition: dict[str, Any], **more: Any) -> Rule:
+    (rule,) = monitor(rules=[{"name": "a", "condition": condition} | more], owners=["team:growth"]).alert_rules()
+    return rule
+
+
+def test_a_rule_may_be_as_severe_as_the_level_that_is_reached() -> None:
+    errors = {"metric": "operations.error_rate", "above": {"warning": 0.01, "critical": 0.05}, "clear": 0.5}
+    drift = {"metric": "performance.f1", "window": "24h", "level": "warning", "above": 0.1}
+
+    limits, levels = (one_rule(each, severity="by_level") for each in (errors, drift))
+
+    assert limits.bands == (
+        (Level.CRITICAL, SignalCondition("operations.error_rate", "1h", above=0.05)),
+        (Level.WARNING, SignalCondition("operations.error_rate", "1h", above=0.01, clear=0.5)),
+    )
+    assert [condition for _, condition in levels.bands] == [
+        SignalCondition("performance.f1", "24h", level=level, above=0.1) for level in (Level.CRITICAL, Level.WARNING)
+    ]
+
+
+def test_a_rule_may_name_what_makes_a_warning_critical() -> None:
+    drift = {"metric": "drift.psi", "window": "24h", "column": "tenure", "level": "warning"}
+    f1 = {"metric": "performance.f1", "window": "24h", "above_baseline": 0.1, "p_below": 0.01}
+
+    rule = one_rule(drift, critical={"all": [drift, f1]}, cooldown={"warning": "12h", "critical": "4h"})
+
+    as_drift = SignalCondition("drift.psi", "24h", column="tenure", level=Level.WARNING)
+    as_f1 = SignalCondition("performance.f1", "24h", above_baseline=0.1, p_below=0.01)
+    assert rule.bands == ((Level.CRITICAL, All((as_drift, as_f1))), (Level.WARNING, as_drift))
+    assert published(rule) == ("1 in a row", "warning 12h, critical 4h")
+
+
+def test_a_rule_waits_for_breaches_in_a_row_or_among_the_last_and_knows_its_owner() -> None:
+    slow = {"metric": "operations.latency_p95", "above": 2, "clear_below": 1.5}
+
+    some = one_rule(slow, **{"for": {"breaches": 3, "of": 5}, "owner": "ann@example.org"})
+    in_a_row = one_rule(slow, **{"for": 3})
+
+    assert [(rule.patience, rule.owner) for rule in (some, in_a_row)] == [
+        ("3 of 5", "ann@example.org"),
+        ("3 in a row", "team:growth"),
+    ]
+    assert some.condition == SignalCondition("operations.latency_p95", "1h", above=2, clear_below=1.5)
 
 
 def test_the_default_triggers_are_performance_drift_age_and_new_labels() -> None:

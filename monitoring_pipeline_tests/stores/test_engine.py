@@ -34,10 +34,10 @@ def test_the_indexes_that_keep_things_single_are_partial_in_both_dialects(state:
     with state.reading() as connection:
         found = {
             (index["name"], bool(index["unique"]), any("where" in key for key in index["dialect_options"]))
-            for table in ("incidents", "retrain_episodes")
+            for table in ("alerts", "retrain_episodes")
             for index in sa.inspect(connection).get_indexes(table)
         }
-    assert ("one_open_incident_per_fingerprint", True, True) in found
+    assert ("one_open_alert_per_fingerprint", True, True) in found
     assert ("one_open_episode_per_model", True, True) in found
 
 
@@ -52,6 +52,35 @@ def test_several_processes_may_migrate_a_new_database_at_the_same_time(empty_url
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     state = StateDatabase(empty_url)
     assert state.incidents() == []
+    state.close()
+
+
+def test_incidents_of_one_rule_become_incidents_with_one_alert(empty_url: str) -> None:
+    state = StateDatabase(empty_url)
+    state.migrate("0001")
+    moment = "2026-11-20 06:00:00+00:00" if empty_url.startswith("postgres") else "2026-11-20 06:00:00.000000"
+    row = dict.fromkeys(("opened_at", "updated_at", "first_hour", "last_hour"), moment)
+    row |= {
+        "id": "churn/drift@1",
+        "fingerprint": "churn/drift",
+        "model": "churn",
+        "rule": "drift",
+        "severity": "warning",
+    }
+    row |= {"status": "open", "evidence_summary": "[]", "runbook": "r", "reason": "why"}
+    columns = ", ".join(row)
+    with state.writing() as connection:
+        values = ", ".join(f"'{value}'" for value in row.values())
+        connection.exec_driver_sql(f"INSERT INTO incidents ({columns}, quiet_evaluations) VALUES ({values}, 2)")
+        connection.exec_driver_sql(
+            "INSERT INTO incident_events (id, incident_id, at, hour, step, why, severity, reason, evidence) "
+            f"VALUES (1, 'churn/drift@1', '{moment}', '{moment}', 'opened', 'started_firing', 'warning', 'why', '[]')"
+        )
+    state.migrate()
+    (incident,), (alert,) = state.incidents(), state.alerts()
+    assert (incident.rules, incident.firing, incident.announced_at) == (("drift",), ("drift",), incident.opened_at)
+    assert (alert.incident_id, alert.quiet_evaluations, alert.since) == (incident.id, 2, incident.first_hour)
+    assert [event.why for event in state.incident_events(incident.id)] == ["started_firing"]
     state.close()
 
 

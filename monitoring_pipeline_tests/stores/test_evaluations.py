@@ -1,14 +1,17 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from monitoring_pipeline.errors import StoreError
+from monitoring_pipeline.judge.conditions import WhyNot
+from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level
 from monitoring_pipeline.stores.evaluations import json_rows, write_evaluation
 from monitoring_pipeline.stores.files import read_parquet
-from monitoring_pipeline_tests.verdicts import signal, verdict
+from monitoring_pipeline_tests.verdicts import MORNING, signal, verdict
 
 
 def test_rows_are_a_json_list_of_one_row_a_line() -> None:
@@ -45,6 +48,13 @@ def test_the_last_predictions_have_a_place_of_their_own_beside_a_window_as_long(
     ]
     (told,) = json.loads((tmp_path / "one" / "verdicts.json").read_bytes())
     assert told["window"] == "last_10000"
+
+
+def test_a_rule_says_since_when_whose_it_is_and_why_it_does_not_fire(tmp_path: Path) -> None:
+    outcome = RuleOutcome("drift", "churn", MORNING, RuleState.QUIET, Level.WARNING, "0.1", why=WhyNot.CLEARED)
+    write_evaluation(tmp_path, [], [], [replace(outcome, owner="team:growth")])
+    (row,) = json.loads((tmp_path / "rules.json").read_bytes())
+    assert (row["since"], row["owner"], row["why"]) == ("2013-04-22T08:00:00+00:00", "team:growth", "cleared")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

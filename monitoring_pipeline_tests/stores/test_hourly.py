@@ -9,6 +9,7 @@ from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.evaluate.signals import Absence
+from monitoring_pipeline.judge.conditions import WhyNot
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.stores.hourly import HourlyStore, signals_table, verdicts_table
@@ -23,6 +24,16 @@ SIGNALS = [
     signal("performance.accuracy", 5e-324, window="7d"),
 ]
 VERDICTS = [Verdict(each, level, 0.1, "textbook", "why") for each, level in zip(SIGNALS, Level, strict=True)]
+
+
+OUTCOMES = [
+    RuleOutcome(
+        *("drift", MODEL, hour(0), RuleState.FIRING, Level.CRITICAL, "because", tuple(VERDICTS), "runbook.md"),
+        owner="team:growth",
+        since=hour(0) - timedelta(hours=3),
+    ),
+    RuleOutcome("quiet", MODEL, hour(0), RuleState.UNKNOWN, Level.WARNING, "", why=WhyNot.NO_SUCH_SIGNAL),
+]
 
 
 @pytest.fixture
@@ -47,14 +58,16 @@ def test_verdicts_come_back_as_they_were_and_can_be_asked_for_by_metric(store: H
 
 
 def test_rules_come_back_with_the_verdicts_that_made_them(store: HourlyStore) -> None:
-    outcomes = [
-        RuleOutcome(
-            "drift", MODEL, hour(0), RuleState.FIRING, Level.CRITICAL, "because", tuple(VERDICTS), "runbook.md"
-        ),
-        RuleOutcome("quiet", MODEL, hour(0), RuleState.UNKNOWN, Level.WARNING, ""),
-    ]
-    store.write_rules(MODEL, hour(0), outcomes)
-    assert store.read_rules(MODEL, hour(0), hour(1)) == {hour(0): outcomes}
+    store.write_rules(MODEL, hour(0), OUTCOMES)
+    assert store.read_rules(MODEL, hour(0), hour(1)) == {hour(0): OUTCOMES}
+
+
+def test_rules_stored_before_they_had_owners_and_reasons_are_read(store: HourlyStore) -> None:
+    store.write_rules(MODEL, hour(0), OUTCOMES)
+    (table,) = store.read("rules", MODEL, hour(0), hour(1)).values()
+    store.write("rules", MODEL, hour(0), table.drop_columns(["owner", "since", "why"]))
+    (found,) = store.read_rules(MODEL, hour(0), hour(1)).values()
+    assert found == [replace(outcome, owner="", since=hour(0), why=None) for outcome in OUTCOMES]
 
 
 def test_an_hour_that_was_processed_and_had_nothing_is_not_one_that_was_not_processed(store: HourlyStore) -> None:

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -167,3 +168,29 @@ def test_a_downloaded_file_is_private_and_goes_when_the_block_ends(tracking_uri:
         assert copy.parent.stat().st_mode & 0o077 == 0
     assert not copy.exists()
     assert registry.read_json(version, "kept.json") == 1
+
+
+def test_what_a_version_is_made_of_is_its_requirements_parameters_and_files(tracking_uri: str) -> None:
+    client, versions = MlflowClient(tracking_uri, tracking_uri), []
+    (experiment,) = (each for each in client.search_experiments() if each.name == "delays")
+    for name, files in {
+        "small": {"requirements.txt": "scikit-learn==1.7.0\nskops", "MLmodel": "uuid: 7", "model.skops": "weights"},
+        "none": {},
+    }.items():
+        run = client.create_run(experiment.experiment_id)
+        client.log_param(run.info.run_id, "depth", "3")
+        for file, text in files.items():
+            client.log_text(run.info.run_id, text, f"model/{file}")
+        client.create_registered_model(name)
+        client.create_model_version(name, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id)
+        versions.append(MlflowRegistry(tracking_uri).version(name, 1))
+    small, none = versions
+    assert MlflowRegistry(tracking_uri).contents(small) == {
+        "requirements": {"scikit-learn": "1.7.0", "skops": ""},
+        "configuration": {"depth": "3"},
+        "artifact": {"model.skops": sha256(b"weights").hexdigest()[:12]},
+    }
+    too_large = MlflowRegistry(tracking_uri, max_bytes=10).contents(small)
+    assert too_large == {"requirements": {}, "configuration": {"depth": "3"}, "artifact": {}}
+    with pytest.raises(RegistryError, match="contents of none v1"):
+        MlflowRegistry(tracking_uri).contents(none)

@@ -1,6 +1,6 @@
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,9 +9,10 @@ import pytest
 
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.judge.rules import RuleOutcome
+from monitoring_pipeline.notify.alerts import AlertPolicy
 from monitoring_pipeline.notify.delivery import Claim, DeliveryPolicy, DeliveryReport, Outcome, deliver_pending
-from monitoring_pipeline.notify.incidents import IncidentPolicy
 from monitoring_pipeline.notify.messages import Message
+from monitoring_pipeline.notify.stages import DeliveryRules
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.outbox_store import Notification, Posted
 from monitoring_pipeline_tests.outcomes import firing, hour, quiet
@@ -37,13 +38,16 @@ class Wire:
 
     def __init__(self) -> None:
         self.arrived: list[str] = []
+        self.threads: list[str | None] = []
         self.before: Callable[[], None] = lambda: None
         self.after: Callable[[], None] = lambda: None
 
-    def send(self, message: Message, *, dedup_key: str) -> None:
+    def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
         self.before()
         self.arrived.append(dedup_key)
+        self.threads.append(thread)
         self.after()
+        return f"post {len(self.arrived)}"
 
 
 @pytest.fixture
@@ -57,8 +61,9 @@ def wire() -> Wire:
 
 
 def happen(state: StateDatabase, *outcomes: RuleOutcome, channels: tuple[str, ...] = ("slack",)) -> None:
-    policies = {"feature_drift": IncidentPolicy(resolve_after=1)}
-    state.apply_outcomes(outcomes, now=NOW, policies=policies, channels_for=lambda _severity: channels)
+    policies = {"feature_drift": AlertPolicy(resolve_after=1)}
+    rules = DeliveryRules(lambda _severity: channels, late_after=timedelta(days=30), per_hour=1000)
+    state.apply_outcomes(outcomes, now=NOW, policies=policies, rules=rules)
 
 
 def fill(state: StateDatabase, *, models: int = 1) -> None:
@@ -294,3 +299,48 @@ def test_dispatchers_working_at_once_send_everything_and_nothing_twice(state_url
     assert {outcome for report in reports for _, _, outcome in report.outcomes} <= {Outcome.SENT}
     assert {note.status for note in state.notifications()} == {Posted.SENT}
     state.close()
+
+
+def test_later_steps_of_an_incident_name_the_post_of_the_first(state: StateDatabase, wire: Wire, clock: Clock) -> None:
+    fill(state)
+    deliver(state, wire, clock)
+    happen(state, replace(quiet(1), model="model_00"))
+    deliver(state, wire, clock)
+    assert wire.threads == [None, "post 1"]
+
+
+def test_a_letter_that_cannot_be_delivered_is_told_of_elsewhere_once(
+    state: StateDatabase, wire: Wire, clock: Clock
+) -> None:
+    other = Wire()
+    other.name = "console"
+    fill(state)
+    wire.before = fails(DeliveryError("channel_not_found", retryable=False))
+    deliver_pending(state, {"slack": wire, "console": other}, worker="test", clock=clock, policy=POLICY)
+    deliver_pending(state, {"slack": wire, "console": other}, worker="test", clock=clock, policy=POLICY)
+    dead, notice = state.notifications()
+    assert (dead.status, notice.channel, notice.status) == (Posted.DEAD, "console", Posted.SENT)
+    assert notice.message.title == "Not delivered to slack: Warning: model_00: feature_drift"
+    assert "channel_not_found" in notice.message.reason
+
+
+def test_a_digest_is_one_message_and_all_of_it_is_marked(state: StateDatabase, clock: Clock) -> None:
+    class Mail(Wire):
+        name = "slack"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.digests: list[tuple[int, str]] = []
+
+        def send_digest(self, messages: Sequence[Message], *, dedup_key: str) -> None:
+            self.before()
+            self.digests.append((len(messages), dedup_key))
+
+    mail, policy = Mail(), replace(POLICY, digests=("slack",))
+    fill(state, models=3)
+    mail.before = fails(DeliveryError("busy", retryable=True))
+    assert deliver(state, mail, clock, policy).count(Outcome.RETRY) == 3
+    mail.before = lambda: None
+    clock.now = NOW + timedelta(hours=1)
+    assert deliver(state, mail, clock, policy).count(Outcome.SENT) == 3
+    assert mail.digests == [(3, "digest/model_00/feature_drift@2026-11-20T06Z/opened")]

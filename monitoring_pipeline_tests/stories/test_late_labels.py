@@ -5,6 +5,9 @@ from monitoring_pipeline_tests.traffic import hour
 
 LATE = "churn__late_labels"
 
+LABELLED = {"outcomes", "label_arrivals", "performance", "verdicts"}
+"""Files that say something of labels."""
+
 
 def coverage(deployment: Deployment, number: int) -> Signal:
     signals = deployment.store.read_signals("performance", MODEL, hour(number), hour(number + 1))[hour(number)]
@@ -32,8 +35,8 @@ def test_late_labels_change_exactly_their_hours(deployment: Deployment) -> None:
     assert set(after) == set(before)
     late_hours = {f"2026-11-20T{number:02}Z" for number in (2, 4, 5)}
     kinds = {name.partition("/")[0] for name in changed}
-    assert kinds - {"diagnoses"} == {"outcomes", "performance", "verdicts"}
-    for kind in ("outcomes", "performance", "verdicts"):
+    assert kinds - {"diagnoses"} == LABELLED
+    for kind in LABELLED:
         assert {name.partition("/")[2] for name in changed if name.startswith(f"{kind}/")} == late_hours
     assert {name.partition("/")[2] for name in changed} == late_hours, "and no file of another hour"
     assert coverage(deployment, 2).value == 1.0

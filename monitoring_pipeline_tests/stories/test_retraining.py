@@ -1,4 +1,4 @@
-"""What becomes of a challenger: promoted, rejected with the reason on record, or left alone when others moved on."""
+"""What becomes of a challenger: promoted, held back by a spent budget, rejected, or left alone when others moved on."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,9 +6,13 @@ from typing import Any
 import dagster as dg
 from mlflow import MlflowClient
 
+from monitoring_pipeline.definitions import deployment_definitions
+from monitoring_pipeline.judge.objectives import BUDGET
+from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.stores.decision_store import Episode, EpisodeStatus
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers
 from monitoring_pipeline_tests.traffic import START, hour
+from monitoring_pipeline_tests.verdicts import signal
 
 RETRAINING = "churn__retraining"
 SERVED_HOURS = 24
@@ -73,6 +77,46 @@ def test_a_worse_challenger_is_rejected_with_the_reason_on_record(deployment: De
     challenger = deployment.monitoring.registry.version(MODEL, "challenger")
     assert challenger.tags["rejection_reason"] == reasons
     assert "promotion_reason" not in challenger.tags
+
+
+def test_a_better_challenger_waits_while_a_budget_is_spent_and_a_person_may_override_it(
+    deployment: Deployment,
+) -> None:
+    serve_a_day(deployment, turned=True)
+    spent = signal(BUDGET, -0.25, hour=hour(SERVED_HOURS - 1), window="28d", model=MODEL, column="availability")
+    verdict = Verdict(spent, Level.WARNING, 0.0, "objective", "-25% of the budget of availability is left")
+    last = hour(SERVED_HOURS - 1)
+    others = deployment.store.read_verdicts(MODEL, last, hour(SERVED_HOURS))[last]
+    deployment.store.write_verdicts(MODEL, last, [*(each for each in others if each.signal.metric != BUDGET), verdict])
+    result, episode = retrain(deployment)
+    assert result.success, "a challenger that has to wait is a result, not a failure"
+    assert champion_of(deployment) == "1"
+    assert (episode.status, episode.outcome["outcome"]) == (EpisodeStatus.REJECTED, "budget_spent")
+    assert episode.outcome["budgets"] == {"availability": -0.25}
+    challenger = deployment.monitoring.registry.version(MODEL, "challenger")
+    assert "-25% of the budget of availability is left" in challenger.tags["rejection_reason"]
+    assert "with the tags monitoring/override_gate (why)" in challenger.tags["rejection_reason"]
+
+    why = {"monitoring/override_gate": "the network failed, not the model"}
+    promote_again(deployment, result.run_id, why)
+    assert champion_of(deployment) == "1", "nobody signed for it"
+    promote_again(deployment, result.run_id, why | {"monitoring/override_by": "anna"})
+    assert champion_of(deployment) == "2"
+    promoted = deployment.monitoring.registry.version(MODEL, "champion")
+    assert promoted.tags["promotion_reason"].endswith("overridden by anna: the network failed, not the model")
+    assert "-25% of the budget of availability is left" in promoted.tags["promotion_reason"]
+
+
+def retraining_job() -> dg.JobDefinition:
+    return deployment_definitions().resolve_job_def(RETRAINING)
+
+
+def promote_again(deployment: Deployment, run_id: str, tags: dict[str, str]) -> None:
+    """Execute the last step of a run once more, with tags."""
+    options = dg.ReexecutionOptions(run_id, step_selection=["churn__promotion"])
+    job = dg.reconstructable(retraining_job)
+    with dg.execute_job(job, deployment.instance, reexecution_options=options, tags=tags) as result:
+        assert result.success
 
 
 def test_an_alias_somebody_else_moved_meanwhile_is_not_overwritten(deployment: Deployment) -> None:

@@ -6,11 +6,13 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.notify.alerts import Status
 from monitoring_pipeline.notify.channels.console import ConsoleChannel
 from monitoring_pipeline.notify.channels.slack import SlackChannel
-from monitoring_pipeline.notify.incidents import Status
 from monitoring_pipeline.stores.outbox_store import Posted
-from monitoring_pipeline.workflow.alerting import apply_rule_outcomes, channel_names, deployment_channels
+from monitoring_pipeline.workflow.alerting import apply_rule_outcomes
+from monitoring_pipeline.workflow.resources import wall_clock
+from monitoring_pipeline.workflow.telling import channel_names, deployment_channels
 from monitoring_pipeline_tests.deployments import MODEL, Deployment
 from monitoring_pipeline_tests.traffic import hour
 
@@ -39,7 +41,11 @@ def test_outcomes_are_applied_in_order_and_again_without_effect(deployment: Depl
     deployment.compute(0, 10)
     steps = apply_rule_outcomes(deployment.monitoring, deployment.monitor, hour(0), hour(11))
     assert [entry["step"] for entry in steps if entry["step"] != "updated"] == ["opened", "resolved"]
-    assert steps[0] == {"rule": "feature_drift", "hour": hour(4).isoformat(), "step": "opened"}
+    assert steps[0] == {
+        "incident": "churn/feature_drift@2026-11-20T04Z",
+        "hour": hour(4).isoformat(),
+        "step": "opened",
+    }
     assert apply_rule_outcomes(deployment.monitoring, deployment.monitor, hour(0), hour(11)) == []
     (incident,) = deployment.monitoring.database.incidents(MODEL)
     assert incident.status is Status.RESOLVED
@@ -52,9 +58,12 @@ def test_a_slack_channel_is_known_by_its_target_because_monitors_differ(
     monkeypatch.setenv("TEST_SLACK_TOKEN", "xoxb-test")
     deployment.watch(slack(), {"model": "returns", **slack(channel="#returns")}, {"model": "quiet"})
     by_model = {monitor.model: monitor for monitor in deployment.monitors}
-    assert channel_names(by_model[MODEL], "warning") == ["console", "slack:#ml"]
-    assert channel_names(by_model["quiet"], "warning") == ["console"]
-    channels = deployment_channels(deployment.monitoring, by_model)
+    assert channel_names(by_model[MODEL].notifications, "warning") == ["console", "slack:#ml"]
+    assert channel_names(by_model["quiet"].notifications, "warning") == ["console"]
+    channels, wanting = deployment_channels(
+        [each.notifications for each in deployment.monitors], deployment.monitoring.secret, clock=wall_clock
+    )
+    assert wanting == {}
     assert {name: type(channel) for name, channel in channels.items()} == {
         "console": ConsoleChannel,
         "slack:#ml": SlackChannel,
@@ -91,7 +100,8 @@ def test_a_missing_token_keeps_its_own_mail_waiting_and_nobody_elses(
         "slack:#ml": Posted.PENDING,
     }
     waiting = deployment.tick("outbox")
-    assert (waiting.run_requests, "slack:#ml" in waiting.skip_message) == ([], True)
+    assert waiting.run_requests == []
+    assert waiting.skip_message == ("mail is waiting for slack:#ml: set the environment variable TEST_SLACK_TOKEN")
 
     httpserver.expect_request("/api/chat.postMessage").respond_with_json({"ok": True})
     monkeypatch.setenv("TEST_SLACK_TOKEN", "xoxb-test")

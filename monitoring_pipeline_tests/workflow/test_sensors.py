@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.judge.rules import RuleState
 from monitoring_pipeline.judge.triggers import NoRetrain
-from monitoring_pipeline.notify.incidents import Status
+from monitoring_pipeline.notify.alerts import Status
 from monitoring_pipeline.settings.load import load_monitors
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.workflow import sensors
@@ -179,7 +179,7 @@ def test_firing_hours_are_applied_once_and_quiet_ones_as_long_as_an_incident_is_
     (applied,) = deployment.pass_on(ALERTING)
     assert applied.success
     (incident,) = deployment.monitoring.database.incidents(MODEL)
-    assert (incident.rule, incident.first_hour) == ("feature_drift", hour(4))
+    assert (incident.rule, incident.first_hour) == ("feature_drift", hour(3)), "when it began, an hour before it fired"
     assert deployment.tick(ALERTING).run_requests == []
     deployment.serve(5, 10)
     deployment.process(5, 10)

@@ -1,4 +1,4 @@
-"""The Slack channels: a bot token with chat.postMessage, or an incoming webhook.
+"""The Slack channels: a bot token with chat.postMessage and chat.update, or an incoming webhook.
 
 Add a way into Slack here. Keep the look of a message out: it belongs in channels/slack_blocks.py.
 """
@@ -7,20 +7,38 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
 
 from monitoring_pipeline.errors import DeliveryError
+from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.channels.slack_blocks import blocks_of, fallback_of
-from monitoring_pipeline.notify.messages import Message
+from monitoring_pipeline.notify.messages import Message, one_line
 
-TIMEOUT_S = 10
 _PASSING = {"internal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited", "fatal_error"}
 """Codes of Slack that a later attempt may not meet; every other code needs a person."""
 
+_GONE = {"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed"}
+"""The message that began the thread is not there any more, or may not be changed any more."""
+
+_NEW_STATE = {"acknowledged", "worsened", "reopened", "resolved"}
+"""Steps that the first message is changed at, so that nobody scrolling by takes it for the latest news."""
+
+_LOUD = {"worsened", "reopened", "escalated"}
+"""Steps that are shown in the channel too: those who do not follow the thread have to hear of them."""
+
 # The client writes requests (the webhook's secret address among them) to its log at debug level.
 _SILENT = logging.Logger("monitoring_pipeline.notify.slack", logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    code: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SlackChannel:
@@ -31,84 +49,91 @@ class SlackChannel:
     def __init__(self, token: str, channel: str, *, base_url: str = "https://slack.com/api/") -> None:
         from slack_sdk import WebClient
 
-        self._client = WebClient(token, base_url=base_url, timeout=TIMEOUT_S, retry_handlers=[], logger=_SILENT)
+        if problem := http.not_safe(base_url):
+            raise ValueError(f"slack: its base_url cannot be used. {problem}")
+        self._client = WebClient(token, base_url=base_url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT)
         self._channel = channel
 
-    def send(self, message: Message, *, dedup_key: str) -> None:
-        """Post the message; Slack drops a second one with the same `client_msg_id`."""
+    def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
+        """Post the message; a later step of `thread` replies there and brings what was posted first up to date.
+
+        Returns `<channel id>:<ts>` of the first message: chat.update takes no channel by its name. Slack drops a
+        second message with the same `client_msg_id`, so an attempt repeated half-way shows nothing twice.
+        """
+        new: dict[str, Any] = {"client_msg_id": str(uuid.uuid5(uuid.NAMESPACE_OID, dedup_key)), "unfurl_links": False}
+        channel, _, ts = (thread or "").partition(":")
+        if ts:
+            if message.step in _NEW_STATE:
+                self._ask(self._client.chat_update, message, accepted=_GONE, channel=channel, ts=ts)
+            reply = {"thread_ts": ts, "reply_broadcast": message.step in _LOUD, **new}
+            if self._ask(self._client.chat_postMessage, message, accepted=_GONE, channel=channel, **reply).code == "ok":
+                return thread
+        posted = self._ask(self._client.chat_postMessage, message, channel=self._channel, unfurl_media=False, **new)
+        return f"{posted.data['channel']}:{posted.data['ts']}" if {"channel", "ts"} <= set(posted.data) else None
+
+    def _ask(
+        self, method: Callable[..., Any], message: Message, *, accepted: set[str] | None = None, **arguments: object
+    ) -> _Answer:
         from slack_sdk.errors import SlackApiError
 
-        def post() -> tuple[int, Mapping[str, str], str]:
+        def ask() -> _Answer:
+            look = {"text": fallback_of(message), "blocks": blocks_of(message), "parse": "none", "link_names": False}
             try:
-                self._client.chat_postMessage(
-                    channel=self._channel,
-                    text=fallback_of(message),
-                    blocks=blocks_of(message),
-                    parse="none",
-                    link_names=False,
-                    unfurl_links=False,
-                    unfurl_media=False,
-                    client_msg_id=str(uuid.uuid5(uuid.NAMESPACE_OID, dedup_key)),
-                )
+                response = method(**look, **arguments)
             except SlackApiError as error:
-                response: Any = error.response
-                code = response.data.get("error") if isinstance(response.data, dict) else ""
-                return response.status_code, response.headers, str(code)
-            return 200, {}, "ok"
+                refused: Any = error.response
+                code = refused.data.get("error") if isinstance(refused.data, dict) else ""
+                return _Answer(refused.status_code, str(code), refused.headers)
+            return _Answer(200, "ok", data=response.data)
 
-        _handed_over(f"slack channel {self._channel}", message, post)
+        return _answered(f"slack channel {self._channel}: {message.incident_id}", ask, accepted or set())
 
 
 class SlackWebhookChannel:
-    """Posts through an incoming webhook; the address is the secret, and a repeated message shows twice."""
+    """Posts through an incoming webhook: the address is the secret, a repeated message shows twice, none is changed."""
 
     name = "slack"
 
     def __init__(self, url: str) -> None:
         from slack_sdk.webhook import WebhookClient
 
-        if not url.startswith(("https://", "http://")):
-            raise ValueError(
-                "slack webhook: its address does not start with https://. Check the secret it is read from."
-            )
-        self._client = WebhookClient(url, timeout=TIMEOUT_S, retry_handlers=[], logger=_SILENT)
+        if problem := http.not_safe(url):
+            raise ValueError(f"slack webhook: its address cannot be used. {problem}")
+        self._client = WebhookClient(url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT)
 
-    def send(self, message: Message, *, dedup_key: str) -> None:
-        """Post the message; a webhook knows no `dedup_key`."""
+    def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
+        """Post the message; a webhook knows no `dedup_key` and no thread."""
 
-        def post() -> tuple[int, Mapping[str, str], str]:
+        def ask() -> _Answer:
             response = self._client.send(
                 text=fallback_of(message), blocks=blocks_of(message), unfurl_links=False, unfurl_media=False
             )
-            return response.status_code, response.headers, response.body
+            return _Answer(response.status_code, response.body, response.headers)
 
-        _handed_over("slack webhook", message, post)
+        _answered(f"slack webhook: {message.incident_id}", ask, set())
+        return None
 
 
-def _handed_over(where: str, message: Message, post: Callable[[], tuple[int, Mapping[str, str], str]]) -> None:
-    """Raise DeliveryError unless Slack said yes; its text names no token and no address."""
-    what = f"{where}: {message.incident_id}"
+def _answered(where: str, ask: Callable[[], _Answer], accepted: set[str]) -> _Answer:
+    """Raise DeliveryError unless Slack said yes, or one of the `accepted`; its text names no token and no address."""
     try:
-        status, headers, code = post()
+        answer = ask()
     except URLError as error:  # the request did not get through
-        raise DeliveryError(f"{what}: no connection to Slack: {error.reason}", retryable=True) from None
+        raise DeliveryError(f"{where}: no connection to Slack: {one_line(error.reason)}", retryable=True) from None
     except (OSError, HTTPException) as error:  # it did, and no answer came back
-        problem = f"{what}: no answer from Slack ({type(error).__name__}): it may have been posted"
+        problem = f"{where}: no answer from Slack ({type(error).__name__}): it may have been posted"
         raise DeliveryError(problem, retryable=True, outcome_unknown=True) from None
-    if status == 200 and code == "ok":
-        return
-    passing = status >= 500 or status in (408, 429) or code in _PASSING or not re.fullmatch(r"[a-z][a-z0-9_]*", code)
+    status, code = answer.status, answer.code
+    if (status == 200 and code == "ok") or code in accepted:
+        return answer
+    nonsense = status == 200 and not re.fullmatch(r"[a-z][a-z0-9_]*", code)
+    passing = status >= 500 or status in http.PASSING or code in _PASSING or nonsense
     advice = (
         "it is tried again" if passing else "correct the token, the channel or the app's scopes, then send it again"
     )
     raise DeliveryError(
-        f"{what}: Slack answered {status} {code[:100]!r}; {advice}",
+        f"{where}: Slack answered {status} {one_line(code)[:100]!r}; {advice}",
         retryable=passing,
-        retry_after=_seconds(headers),
+        retry_after=http.retry_after(answer.headers),
         outcome_unknown=status == 504 or code in ("fatal_error", "request_timeout"),
     )
-
-
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    wish = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    return float(wish) if re.fullmatch(r"\d+(\.\d+)?", str(wish)) else None

@@ -1,4 +1,4 @@
-"""A Message as Slack Block Kit: header, facts, top bins, what to do next.
+"""A Message as Slack Block Kit: header, facts, likely causes, top bins, what to do next.
 
 Add a block here. Keep sending out: it belongs in channels/slack.py.
 """
@@ -9,11 +9,13 @@ from typing import Any
 from monitoring_pipeline.notify.messages import Message
 
 # Block Kit refuses a whole message when one text is longer than this.
-HEADER_LIMIT, FIELD_LIMIT, SECTION_LIMIT, FIELDS = 150, 2000, 3000, 10
+HEADER_LIMIT, FIELD_LIMIT, SECTION_LIMIT, FIELDS, ELEMENTS = 150, 2000, 3000, 10, 10
 
 _BROADCAST = re.compile(r"@(?=(?:channel|here|everyone|group)\b)", re.IGNORECASE)
 _CUT_ENTITY = re.compile(r"&[a-z]{0,3}$")
-_SYMBOLS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
+_SYMBOLS = {"critical": "🔴", "warning": "🟠", "info": "🔵", "acknowledged": "👀", "resolved": "🟢"}
+_MEMBER = re.compile(r"slack:([UW][A-Z0-9]+)")
+"""A contact that is a member of Slack is mentioned, so that their phone rings."""
 
 
 def blocks_of(message: Message) -> list[dict[str, Any]]:
@@ -22,6 +24,9 @@ def blocks_of(message: Message) -> list[dict[str, Any]]:
         {"type": "header", "text": {"type": "plain_text", "emoji": False, "text": _headline(message)}},
         {"type": "section", "fields": [_markup(_fact(*fact), FIELD_LIMIT) for fact in message.facts[:FIELDS]]},
     ]
+    if message.causes:
+        lines = "\n".join(f"{rank}. {escaped(cause, 500)}" for rank, cause in enumerate(message.causes[:5], 1))
+        blocks.append({"type": "section", "text": _markup(f"*Likely causes*\n{lines}", SECTION_LIMIT)})
     if message.top_bins:
         lines = "\n".join(f"• {escaped(line, 250)}" for line in message.top_bins)
         blocks.append({"type": "section", "text": _markup(f"*Top bins*\n{lines}", SECTION_LIMIT)})
@@ -48,7 +53,8 @@ def escaped(text: str, limit: int) -> str:
 
 
 def _headline(message: Message) -> str:
-    symbol = "🟢" if message.status == "resolved" else _SYMBOLS.get(message.severity, "⚪")
+    state = message.step if message.step == "acknowledged" else message.severity
+    symbol = _SYMBOLS.get("resolved" if message.status == "resolved" else state, "⚪")
     return f"{symbol} {escaped(message.title, HEADER_LIMIT - 2)}"
 
 
@@ -57,11 +63,22 @@ def _fact(name: str, value: str) -> str:
 
 
 def _small_print(message: Message) -> list[str]:
-    runbook = escaped(message.runbook, 500)
+    people = [_MEMBER.sub(r"<@\1>", escaped(contact, 100)) for contact in message.to[:10]]
+    lines = [
+        "For " + ", ".join(people) if people else "",
+        f"Owner: {escaped(message.owner, 200)}" if message.owner else "",
+        _link("Runbook", message.runbook),
+        *(_link(label, address) for label, address in message.links[:5]),
+        escaped(f"{message.incident_id} · {message.hour}", 700),
+    ]
+    return [line for line in lines if line][:ELEMENTS]
+
+
+def _link(label: str, address: str) -> str:
     # Only an address can be a link: "|" would end it early, anything but http could run.
-    if re.fullmatch(r"https?://[^\s|]+", message.runbook):
-        runbook = f"<{runbook}|Runbook>"
-    return [line for line in (runbook, escaped(f"{message.incident_id} · {message.hour}", 700)) if line]
+    if not re.fullmatch(r"https?://[^\s|<>]+", address):
+        return escaped(address, 500)
+    return f"<{escaped(address, 1500)}|{escaped(label, 100)}>"
 
 
 def _markup(text: str, limit: int) -> dict[str, Any]:

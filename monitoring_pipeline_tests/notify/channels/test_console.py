@@ -4,22 +4,20 @@ import pytest
 
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels.console import ConsoleChannel
-from monitoring_pipeline.notify.incidents import Step
-from monitoring_pipeline.notify.messages import message_of
-from monitoring_pipeline_tests.incidents import opened
-
-MESSAGE = message_of(opened(), Step.OPENED)
+from monitoring_pipeline_tests.golden_files import assert_golden
+from monitoring_pipeline_tests.told import MESSAGES, OPENED
 
 
-def test_the_console_shows_the_text_of_the_message() -> None:
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_console_shows_the_text_that_was_read_and_found_good(name: str) -> None:
     stream = io.StringIO()
-    ConsoleChannel(stream).send(MESSAGE, dedup_key="k")
-    assert stream.getvalue() == MESSAGE.text()
+    ConsoleChannel(stream).send(MESSAGES[name], dedup_key="k")
+    assert_golden(f"{name}_console.txt", stream.getvalue())
 
 
 def test_a_closed_stream_is_a_failure_that_may_pass() -> None:
     stream = io.StringIO()
     stream.close()
     with pytest.raises(DeliveryError, match="was not written") as caught:
-        ConsoleChannel(stream).send(MESSAGE, dedup_key="k")
+        ConsoleChannel(stream).send(OPENED, dedup_key="k")
     assert caught.value.retryable

@@ -1,32 +1,19 @@
-"""The command line `monitoring-pipeline`.
+"""Commands about plain Parquet files: describe, compare, evaluate. None of them needs a deployment.
 
-    demo           the whole loop on real flights, or on real bikes
-    check-config   every mistake in the monitors' YAML files, or what they amount to
-    migrate        bring the state database up to date
-    describe       a Parquet file as a reference that others are compared with
-    compare        drift of a Parquet file from another, or from such a reference
-    evaluate       every hour's signals, verdicts and rules from Parquet files
-    telemetry      what the telemetry of a service would weigh
-
-Add a command here when a person wants it without Dagster; keep what it does out, in the stage it belongs to. A command
-imports what it needs when it runs: comparing two files must not wait for an orchestrator to load.
+Add a command here when it reads files and writes files.
 """
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, StoreError, TableError
+from monitoring_pipeline.errors import StoreError, TableError
 
 if TYPE_CHECKING:
     from monitoring_pipeline.describe.columns import ColumnKind
@@ -34,28 +21,12 @@ if TYPE_CHECKING:
     from monitoring_pipeline.judge.comparison import Comparison, ComparisonPolicy
     from monitoring_pipeline.judge.other_tools import ToolNumber
     from monitoring_pipeline.judge.verdicts import Verdict
-    from monitoring_pipeline.settings.deployment import Deployment
-    from monitoring_pipeline.settings.monitor import Monitor
     from monitoring_pipeline.workflow.offline import Evaluation
 
-app = typer.Typer(
-    help="Watch machine-learning models in production.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-REACHED = 1
-"""Exit code when what was found is as bad as --fail-on says."""
-
-WRONG = 2
-"""Exit code when something given is wrong; the message says what to do."""
+from monitoring_pipeline.cli.base import FILE_WIDTH, REACHED, FailOn, Format, app, plain_errors
 
 STANDING_OUT = 12
 """Things an evaluation names on the terminal; all of them are in its files."""
-
-FILE_WIDTH = 160
-"""Columns of a table that is not printed to a terminal."""
 
 
 class Tool(StrEnum):
@@ -63,115 +34,6 @@ class Tool(StrEnum):
 
     EVIDENTLY = "evidently"
     NANNYML = "nannyml"
-
-
-class Format(StrEnum):
-    """How `compare` answers: to a person or to a program."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-class FailOn(StrEnum):
-    """The level from which a command exits with 1."""
-
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Report what the user can put right as a message, without a traceback, and exit with 2."""
-    try:
-        yield
-    except MonitoringError as error:
-        from monitoring_pipeline.publish.comparison_table import printable
-
-        for line in str(error).splitlines():
-            typer.echo(printable(line.expandtabs()), err=True)
-        raise typer.Exit(WRONG) from error
-
-
-@app.command()
-def demo(
-    home: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path(".monitoring/demo"),
-    step: Annotated[str | None, typer.Option(help="Hours replayed between two rounds of the sensors.")] = None,
-    monitor: Annotated[str, typer.Option(help="Which demonstration: a folder of examples/.")] = "flight_delays",
-) -> None:
-    """Train, serve, watch and retrain a model on real data, in a clone of the repository."""
-    with plain_errors():
-        known = sorted(path.parent.name for path in Path("examples").glob("*/demo.py"))
-        if monitor not in known:
-            there = f"it has {', '.join(known)}" if known else "it has none"
-            where = Path.cwd() / "examples"
-            raise MonitoringError(f"demo: {where} has no {monitor!r}, {there}. Run it in a clone of the repository.")
-        from monitoring_pipeline.capture.windows import window_length
-
-        try:
-            pace = {} if step is None else {"step": window_length(step)}
-        except ValueError as error:
-            raise SettingsError([Problem("command line", None, "--step", f"{error}.", "")]) from error
-        sys.path.insert(0, str(Path.cwd()))
-        import_module(f"examples.{monitor}.demo").run_demo(home, **pace)
-
-
-@app.command()
-def check_config(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="YAML files or folders of them; MONITORING_MONITORS if none is given.")
-    ] = None,
-) -> None:
-    """Name every mistake in the monitors' settings with its file and line, or list what they say."""
-    from monitoring_pipeline.settings.load import load_files, monitor_files
-
-    with plain_errors():
-        if paths:
-            nested = [monitor_files(path) if path.is_dir() else [path] for path in paths]
-        else:
-            nested = [monitor_files(_deployment().monitors_directory)]
-        files = list(dict.fromkeys(file for some in nested for file in some))
-        for file, monitor in zip(files, load_files(files), strict=True):
-            typer.echo("\n".join(_described(file, monitor)))
-
-
-def _described(file: Path, monitor: "Monitor") -> Iterator[str]:
-    rules, policy, routing = monitor.alert_rules(), monitor.trigger_policy(), monitor.routing()
-    yield f"{monitor.model} ({file}): {len(monitor.features.kinds())} features, windows {', '.join(monitor.windows)}"
-    for rule in rules:
-        yield f"  rule {rule.name}: {rule.severity} after {rule.for_} in a row, resolved after {rule.resolve_after}"
-    if not rules:
-        yield "  no rules: nothing alerts"
-    names = ", ".join(trigger.name for trigger in policy.triggers)
-    action = monitor.retraining.trainer or "only recorded, no trainer is named"
-    yield f"  retraining when {policy.clauses_needed} of {len(policy.triggers)} hold ({names}): {action}"
-    for severity in ("warning", "critical"):
-        yield f"  {severity}: {', '.join(routing.channels_for(severity)) or 'no channel'}"
-
-
-@app.command()
-def migrate() -> None:
-    """Bring the state database (MONITORING_DATABASE_URL) up to date."""
-    from sqlalchemy.exc import ArgumentError
-
-    from monitoring_pipeline.settings.deployment import without_password
-    from monitoring_pipeline.stores.database import StateDatabase
-
-    with plain_errors():
-        url = _deployment().database_url
-        try:
-            database = StateDatabase(url)
-        except (ArgumentError, ImportError) as error:
-            fix = "Write sqlite:///<file> or postgresql://<user>@<host>/<database>."
-            found = f"{without_password(url)!r} cannot be used."
-            raise SettingsError([Problem("environment", None, "MONITORING_DATABASE_URL", found, fix)]) from error
-        try:
-            database.migrate()
-            typer.echo(f"{without_password(url)} is at {database.revision()}")
-        except OSError as error:
-            problem = f"state database {without_password(url)}: {error.strerror}"
-            raise StoreError(f"{problem}. Check the path and its permissions.") from error
-        finally:
-            database.close()
 
 
 @app.command()
@@ -233,7 +95,7 @@ def compare(
     """Say which columns of one table have drifted from another, by how much, and what moved."""
     from monitoring_pipeline.judge.comparison import ComparisonPolicy, compare_tables
     from monitoring_pipeline.judge.verdicts import Level
-    from monitoring_pipeline.notify.incidents import json_ready
+    from monitoring_pipeline.notify.alerts import json_ready
     from monitoring_pipeline.stores.files import read_parquet
 
     policy, names = ComparisonPolicy(min_rows, bins, alpha), [name.strip() for name in columns.split(",")]
@@ -352,7 +214,7 @@ def evaluate(
 
 def _account(evaluation: "Evaluation") -> Iterator[str]:
     from monitoring_pipeline.evaluate.signals import Absence
-    from monitoring_pipeline.judge.rules import RuleState
+    from monitoring_pipeline.judge.rules import RuleState, never_known
     from monitoring_pipeline.judge.verdicts import Level
 
     first, last, rows = evaluation.hours[0], evaluation.hours[-1], evaluation.rows
@@ -372,6 +234,8 @@ def _account(evaluation: "Evaluation") -> Iterator[str]:
         yield f"rule {rule} fired in {len(hours)} hours, {min(hours):%Y-%m-%d %H}Z to {max(hours):%Y-%m-%d %H}Z"
     if not fired:
         yield "no rule fired"
+    for blind in never_known(evaluation.rules):
+        yield f"rule {blind.rule} was never known ({blind.why}): {blind.reason}"
     failed = {signal.reason for signal in evaluation.signals if signal.absence is Absence.FAILED}
     yield from (f"failed: {reason}" for reason in sorted(failed))
     yield from _worst(evaluation.verdicts)
@@ -393,41 +257,3 @@ def _worst(verdicts: "Sequence[Verdict]") -> Iterator[str]:
         yield f"  {level}: {what}, {len(found[level, what])} times: {reason}"
     if len(worst) > STANDING_OUT:
         yield f"  and {len(worst) - STANDING_OUT} more, in verdicts.json"
-
-
-@app.command()
-def telemetry(
-    requests: Annotated[float, typer.Option(help="Requests per second.", min=0)],
-    series: Annotated[int, typer.Option(help="Time series of all instances.", min=0)],
-    log_lines: Annotated[float, typer.Option(help="Log lines per request.", min=0)] = 1.0,
-    scrape: Annotated[float, typer.Option(help="Seconds between two readings of a series.", min=1)] = 15.0,
-    traces: Annotated[float, typer.Option(help="Share of the requests that are traced.", min=0, max=1)] = 0.001,
-    predictions: Annotated[float, typer.Option(help="Share of the predictions that are kept.", min=0, max=1)] = 0.01,
-) -> None:
-    """Estimate what metrics, logs, traces and sampled predictions weigh a day, and in store."""
-    from monitoring_pipeline.evaluate.telemetry import TIERS, TelemetryRates, telemetry_volume
-
-    volume = telemetry_volume(
-        TelemetryRates(
-            requests_per_s=requests,
-            metric_series=series,
-            log_lines_per_request=log_lines,
-            scrape_s=scrape,
-            trace_share=traces,
-            prediction_share=predictions,
-        )
-    )
-    for kind, size in volume.daily.items():
-        typer.echo(f"{kind:12} {size:10.3f} GB a day")
-    for tier, size in volume.stored.items():
-        typer.echo(f"{tier:12} {size:10.1f} GB kept, until an age of {TIERS[tier]} days")
-
-
-def _deployment() -> "Deployment":
-    from monitoring_pipeline.settings.deployment import Deployment
-
-    return Deployment.from_environment(os.environ, root=Path())  # noqa: TID251 - a command line reads its environment
-
-
-if __name__ == "__main__":
-    app()

@@ -1,0 +1,5 @@
+"""`python -m monitoring_pipeline.cli` is the command `monitoring-pipeline`."""
+
+from monitoring_pipeline.cli import app
+
+app()

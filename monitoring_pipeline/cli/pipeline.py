@@ -1,0 +1,134 @@
+"""Commands about a deployment: its demonstration, its settings, its database, what its telemetry weighs.
+
+Add a command here when it is about the pipeline rather than about files or incidents.
+"""
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, StoreError
+
+if TYPE_CHECKING:
+    from monitoring_pipeline.settings.monitor import Monitor
+
+from monitoring_pipeline.cli.base import app, deployment_here, plain_errors
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path(".monitoring/demo"),
+    step: Annotated[str | None, typer.Option(help="Hours replayed between two rounds of the sensors.")] = None,
+    monitor: Annotated[str, typer.Option(help="Which demonstration: a folder of examples/.")] = "flight_delays",
+) -> None:
+    """Train, serve, watch and retrain a model on real data, in a clone of the repository."""
+    with plain_errors():
+        known = sorted(path.parent.name for path in Path("examples").glob("*/demo.py"))
+        if monitor not in known:
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            where = Path.cwd() / "examples"
+            raise MonitoringError(f"demo: {where} has no {monitor!r}, {there}. Run it in a clone of the repository.")
+        from monitoring_pipeline.capture.windows import window_length
+
+        try:
+            pace = {} if step is None else {"step": window_length(step)}
+        except ValueError as error:
+            raise SettingsError([Problem("command line", None, "--step", f"{error}.", "")]) from error
+        sys.path.insert(0, str(Path.cwd()))
+        import_module(f"examples.{monitor}.demo").run_demo(home, **pace)
+
+
+@app.command()
+def check_config(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="YAML files or folders of them; MONITORING_MONITORS if none is given.")
+    ] = None,
+) -> None:
+    """Name every mistake in the monitors' settings with its file and line, or list what they say."""
+    from monitoring_pipeline.settings.load import load_files, monitor_files
+
+    with plain_errors():
+        if paths:
+            nested = [monitor_files(path) if path.is_dir() else [path] for path in paths]
+        else:
+            nested = [monitor_files(deployment_here().monitors_directory)]
+        files = list(dict.fromkeys(file for some in nested for file in some))
+        for file, monitor in zip(files, load_files(files), strict=True):
+            typer.echo("\n".join(_described(file, monitor)))
+
+
+def _described(file: Path, monitor: "Monitor") -> Iterator[str]:
+    from monitoring_pipeline.settings.escalation import responder_warnings
+
+    rules, policy, routing = monitor.alert_rules(), monitor.trigger_policy(), monitor.notifications.routing()
+    yield f"{monitor.model} ({file}): {len(monitor.features.kinds())} features, windows {', '.join(monitor.windows)}"
+    for rule in rules:
+        severity = " or ".join(level for level, _ in reversed(rule.bands))
+        yield f"  rule {rule.name}: {severity} after {rule.patience}, resolved after {rule.resolve_after}"
+    if not rules:
+        yield "  no rules: nothing alerts"
+    names = ", ".join(trigger.name for trigger in policy.triggers)
+    action = monitor.retraining.trainer or "only recorded, no trainer is named"
+    yield f"  retraining when {policy.clauses_needed} of {len(policy.triggers)} hold ({names}): {action}"
+    for severity in ("warning", "critical"):
+        yield f"  {severity}: {', '.join(routing.channels_for(severity)) or 'no channel'}"
+    for warning in responder_warnings(monitor.on_call, monitor.escalation):
+        yield f"  warning: {warning}"
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the state database (MONITORING_DATABASE_URL) up to date."""
+    from sqlalchemy.exc import ArgumentError
+
+    from monitoring_pipeline.settings.deployment import without_password
+    from monitoring_pipeline.stores.database import StateDatabase
+
+    with plain_errors():
+        url = deployment_here().database_url
+        try:
+            database = StateDatabase(url)
+        except (ArgumentError, ImportError) as error:
+            fix = "Write sqlite:///<file> or postgresql://<user>@<host>/<database>."
+            found = f"{without_password(url)!r} cannot be used."
+            raise SettingsError([Problem("environment", None, "MONITORING_DATABASE_URL", found, fix)]) from error
+        try:
+            database.migrate()
+            typer.echo(f"{without_password(url)} is at {database.revision()}")
+        except OSError as error:
+            problem = f"state database {without_password(url)}: {error.strerror}"
+            raise StoreError(f"{problem}. Check the path and its permissions.") from error
+        finally:
+            database.close()
+
+
+@app.command()
+def telemetry(
+    requests: Annotated[float, typer.Option(help="Requests per second.", min=0)],
+    series: Annotated[int, typer.Option(help="Time series of all instances.", min=0)],
+    log_lines: Annotated[float, typer.Option(help="Log lines per request.", min=0)] = 1.0,
+    scrape: Annotated[float, typer.Option(help="Seconds between two readings of a series.", min=1)] = 15.0,
+    traces: Annotated[float, typer.Option(help="Share of the requests that are traced.", min=0, max=1)] = 0.001,
+    predictions: Annotated[float, typer.Option(help="Share of the predictions that are kept.", min=0, max=1)] = 0.01,
+) -> None:
+    """Estimate what metrics, logs, traces and sampled predictions weigh a day, and in store."""
+    from monitoring_pipeline.evaluate.telemetry import TIERS, TelemetryRates, telemetry_volume
+
+    volume = telemetry_volume(
+        TelemetryRates(
+            requests_per_s=requests,
+            metric_series=series,
+            log_lines_per_request=log_lines,
+            scrape_s=scrape,
+            trace_share=traces,
+            prediction_share=predictions,
+        )
+    )
+    for kind, size in volume.daily.items():
+        typer.echo(f"{kind:12} {size:10.3f} GB a day")
+    for tier, size in volume.stored.items():
+        typer.echo(f"{tier:12} {size:10.1f} GB kept, until an age of {TIERS[tier]} days")
