@@ -62,6 +62,10 @@ def monitor(task: Task) -> Monitor:
         "labels": {"min_rows": 20, "maturity": "1h"},
         "quality": {"min_rows": 20},
         "operations": {"max_batch_rows": 32, "min_rows": 5},
+        "business": {
+            "spent": {"formula": "sum(where(actual == 1, amount, 0))"},
+            "plus_share": {"formula": "count(plan == 'plus') / count()"},
+        },
         "freshness": {
             "sources": [
                 {"name": "orders", "column": "orders_at", "max_age": "1h"},
@@ -274,7 +278,7 @@ PLACED = any_of(of("quality.*_rate", "quality.duplicate_*", column=""), of("sche
 CHARTS = of("concept.cusum", "concept.ewma", "concept.page_hinkley", "concept.adwin")
 LABELS = of("labels.*", "performance.label_coverage")
 TRUTH = any_of(
-    of("performance.*", "concept.*", "estimate.error", "estimate.largest_error", "labels.*"),
+    of("performance.*", "concept.*", "estimate.error", "estimate.largest_error", "labels.*", "business.spent"),
     lambda signal: of("fairness.*")(signal) and not of("fairness.selection_rate*")(signal),
 )
 
@@ -300,11 +304,11 @@ def roles(task: Task) -> list[Role]:
     """Return the roles of the columns of a task's log and labels."""
     estimates = of("estimate.*") if task is Task.REGRESSION else nothing
     common = [
-        Role("amount", any_of(column("amount"), FEATURE), estimates),
+        Role("amount", any_of(column("amount"), FEATURE), any_of(of("business.spent"), estimates)),
         Role("visits", any_of(column("visits"), FEATURE), estimates),
         Role("vip", any_of(column("vip"), FEATURE), estimates),
         Role("joined", any_of(column("joined"), FEATURE), estimates),
-        Role("plan", any_of(column("plan"), FEATURE), any_of(segment("plan"), estimates)),
+        Role("plan", any_of(column("plan"), FEATURE), any_of(segment("plan"), of("business.plus_share"), estimates)),
         Role("region", any_of(column("region"), FEATURE), any_of(segment("region"), estimates)),
         Role("entity", nothing),
         Role("status", of("operations.error_rate")),
@@ -320,7 +324,8 @@ def roles(task: Task) -> list[Role]:
         Role("labelled_at", nothing, TRUTH, means=nothing, lost="row", table="labels"),
     ]
     common += [Role(name, group(name)) for name in monitor(task).fairness.attributes]
-    truth = Role("actual", LABELS, TRUTH, lost="row", table="labels")
+    # To a formula a label is whatever was reported, also where the task can do nothing with it.
+    truth = Role("actual", any_of(LABELS, of("business.spent")), TRUTH, lost="row", table="labels")
     if task is Task.BINARY:
         scores = of(*(f"performance.{name}" for name in ("roc_auc", "average_precision", "log_loss", "brier")))
         scores = any_of(scores, of("performance.expected_calibration_error", "performance.mean_score"))

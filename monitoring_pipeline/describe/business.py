@@ -90,6 +90,8 @@ class FormulaSums:
             return cls(formula.text, length, labelled, blank.sums, blank.products, blank.lows, blank.highs, reason)
         parts = [part for total, each in zip(formula.totals, values, strict=True) for part in _parts(total, each)]
         matrix = np.array(parts).reshape(len(parts), length)
+        if parts:  # sums of the same rows must be the same to the last bit, in whatever order they were logged
+            matrix = matrix[:, np.lexsort(matrix)]
         ends = [
             each[~np.isnan(each)]
             for total, each in zip(formula.totals, values, strict=True)

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from monitoring_pipeline.capture.windows import HOUR
-from monitoring_pipeline.judge.candidate_causes import CANDIDATES, Candidate, Finding, Kind
+from monitoring_pipeline.judge.candidate_causes import CANDIDATES, Candidate, Kind
+from monitoring_pipeline.judge.cause_findings import Finding
 from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType, History
 from monitoring_pipeline.judge.recorded_facts import RECENT, Change, Facts
 from monitoring_pipeline.judge.verdicts import Verdict

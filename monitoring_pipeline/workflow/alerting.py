@@ -11,15 +11,18 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.evaluate.service_health import SLOT
 from monitoring_pipeline.judge.root_causes import Cause
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.notify.alerts import Alert, AlertPolicy, Status
 from monitoring_pipeline.notify.delivery import DeliveryPolicy, Outcome, deliver_pending
 from monitoring_pipeline.notify.escalation import Ladder
+from monitoring_pipeline.notify.incidents import GroupingPolicy
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.settings.sections import Notifications
 from monitoring_pipeline.settings.services import Services
 from monitoring_pipeline.workflow.health import deployment_services
+from monitoring_pipeline.workflow.recorded_changes import upstream_in
 from monitoring_pipeline.workflow.resources import Monitoring, wall_clock
 from monitoring_pipeline.workflow.root_causes import find_root_causes
 from monitoring_pipeline.workflow.telling import (
@@ -49,7 +52,8 @@ def alerting_job(monitor: Monitor) -> dg.JobDefinition:
     @dg.op(name=f"{monitor.model}__apply_rules")
     def apply_rules(context: dg.OpExecutionContext, config: Evaluated, monitoring: Monitoring) -> None:
         hours = map(datetime.fromisoformat, (config.start, config.end))
-        changed = apply_rule_outcomes(monitoring, monitor, *hours, instance=context.instance)
+        upstream = upstream_in(context, monitor)
+        changed = apply_rule_outcomes(monitoring, monitor, *hours, instance=context.instance, upstream=upstream)
         context.add_output_metadata({"steps": dg.MetadataValue.json(changed), "changed": len(changed)})
 
     @dg.job(
@@ -184,13 +188,15 @@ def notifications_of(monitoring: Monitoring, monitors: Mapping[str, Monitor]) ->
 def apply_health(monitoring: Monitoring, services: Services, outcomes: Sequence[RuleOutcome]) -> None:
     """Open and resolve the incidents of the deployment's own services.
 
-    Without a cooldown: a second outage soon after the first is news.
+    Without a cooldown: a second outage soon after the first is news. Only services that fall ill together are one
+    incident: who is looking after one that has been down since the morning has not heard of another.
     """
     monitoring.database.apply_outcomes(
         outcomes,
         now=monitoring.now(),
         policies={outcome.rule: AlertPolicy(resolve_after=3, cooldown=timedelta(0)) for outcome in outcomes},
         rules=rules_of(services.notifications, Ladder()),
+        grouping=GroupingPolicy(same_onset=2 * SLOT),
     )
 
 

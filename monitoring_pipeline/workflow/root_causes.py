@@ -5,7 +5,6 @@ Add a part of the record here when a candidate cause asks for it. Keep the cause
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -13,15 +12,14 @@ import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.hours import serving_version
-from monitoring_pipeline.judge.candidate_causes import PERFORMANCE
-from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType, SeriesKey
+from monitoring_pipeline.judge.cause_findings import PERFORMANCE
+from monitoring_pipeline.judge.drift_types import SeriesKey
 from monitoring_pipeline.judge.recorded_facts import RECENT
 from monitoring_pipeline.judge.root_causes import Cause, newest_diagnosis, rank_causes
 from monitoring_pipeline.judge.served import served_verdicts
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.stats.change_points import DriftPattern
-from monitoring_pipeline.stores.hourly import HourlyStore, verdict_of
+from monitoring_pipeline.stores.hourly import verdict_of
 from monitoring_pipeline.workflow.recorded_changes import changes_before
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.stages import DAILY_REPORTS, SERVING_LOOKBACK
@@ -41,7 +39,7 @@ def find_root_causes(
 ) -> list[Cause]:
     """Return the ranked causes of what the version that serves shows in `hour`, by what is on record until then."""
     store, model, start, end = monitoring.hourly, monitor.registry_name, hour + HOUR - REACH, hour + HOUR
-    diagnoses = read_diagnoses(store, model, end - RECENT, end)
+    diagnoses = store.read_diagnoses(model, end - RECENT, end)
     tables = store.read("verdicts", model, start, end)
     whole = {hour, newest_diagnosis(diagnoses, hour)}
     verdicts = {at: _verdicts(table if at in whole else _telling(table)) for at, table in tables.items()}
@@ -60,23 +58,6 @@ def find_root_causes(
         history=_history(tables, version, {v.signal.metric for v in verdicts.get(hour, ()) if v.level.rank > 0}),
         alarmed=alarmed,
     )
-
-
-def read_diagnoses(
-    store: HourlyStore, model: str, start: datetime, end: datetime
-) -> dict[datetime, list[DriftDiagnosis]]:
-    """Return the diagnoses of every diagnosed hour of [start, end)."""
-    tables = store.read("diagnoses", model, start, end)
-    return {hour: [_diagnosis(row) for row in table.to_pylist()] for hour, table in tables.items()}
-
-
-def _diagnosis(row: dict[str, Any]) -> DriftDiagnosis:
-    named = {
-        "type": DriftType(row["type"]),
-        "pattern": DriftPattern(row["pattern"]),
-        "evidence": tuple(row["evidence"]),
-    }
-    return DriftDiagnosis(**{**row, **named})
 
 
 def _telling(table: pa.Table) -> pa.Table:

@@ -64,7 +64,7 @@ def test_what_was_so_when_the_record_begins_began_nobody_knows_when() -> None:
 
 
 def test_the_worst_comes_first_with_its_columns_and_segments_stay_out() -> None:
-    place = {"window": "1h"}
+    place: dict[str, Any] = {"window": "1h"}
     known = facts(
         [
             verdict(Level.WARNING, "drift.psi", column="plan", **place),

@@ -1,7 +1,7 @@
 """Root causes from what the stores of a deployment hold."""
 
 from monitoring_pipeline.judge.drift_types import DriftType
-from monitoring_pipeline.workflow.root_causes import find_root_causes, read_diagnoses
+from monitoring_pipeline.workflow.root_causes import find_root_causes
 from monitoring_pipeline_tests.deployments import MODEL, TRAINED_UNTIL, Deployment, customers
 from monitoring_pipeline_tests.traffic import hour
 
@@ -15,7 +15,7 @@ def test_a_column_that_stops_coming_is_the_cause_of_its_own_drift(deployment: De
     deployment.set_clock(hour(9))
     deployment.compute(0, 7)
     stages = deployment.monitoring.stages(deployment.monitor)
-    diagnosed = read_diagnoses(stages.hourly, MODEL, hour(7), hour(8))[hour(7)]
+    diagnosed = stages.hourly.read_diagnoses(MODEL, hour(7), hour(8))[hour(7)]
     assert DriftType.COVARIATE in {each.type for each in diagnosed}
     first, *others = find_root_causes(deployment.monitoring, deployment.monitor, hour(7), instance=deployment.instance)
     assert (first.name, first.kind, first.since) == ("column missing, plan", "data", hour(6))
