@@ -4,7 +4,7 @@ Add a reason to belong together to `_together`, a thing people do to `act_on`. K
 in alerts; keep channels out (stages, delivery) and tables too (stores).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -45,12 +45,17 @@ _HURTS_NOW = ("performance", "business", "operations", "health")
 """Reports whose critical verdicts mean that somebody is being hurt now, rather than that somebody may be."""
 
 
+INFORMATIVE = 4
+"""The SEV of what is worth knowing and no reason to call anybody."""
+
+
 class Tie(StrEnum):
     """Why an alert belongs to an incident that is already open."""
 
     SAME_COLUMNS = "same_columns"  # quality explains drift
     SAME_SOURCE = "same_source"
     WHOLE_EXPLAINS_PART = "whole_explains_part"  # what the model does everywhere it does in every segment
+    SAME_REPORT = "same_report"  # two metrics of the whole model's performance, or of its service
     SAME_ONSET = "same_onset"
 
 
@@ -60,11 +65,13 @@ class GroupingPolicy:
 
     `same_onset` is the longest time between the onsets of two alerts with one cause. `reopen_within`: an incident whose
     rule fires again so soon after it was resolved is the same one. `sources` names the source of columns, where known.
+    Rules that are merely `informative` are grouped among themselves: what nobody is called for must hide nothing.
     """
 
     same_onset: timedelta = timedelta(hours=24)
     reopen_within: timedelta = timedelta(hours=24)
     sources: Mapping[str, str] = field(default_factory=dict)
+    informative: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,8 @@ def advance(
         if alert.incident_id is None:
             home, why = home_of(alert, list(known.incidents.values()), grouping) or (None, "")
         move = moved_by(alert, moved, home, why, now=now)
+        if alert.rule in grouping.informative:
+            move = replace(move, incident=replace(move.incident, sev=INFORMATIVE))
         known.incidents[move.incident.id] = move.incident
         alert = replace(alert, incident_id=move.incident.id)
         moved = replace(moved, alert=alert)
@@ -191,6 +200,8 @@ def home_of(alert: Alert, known: Sequence[Incident], policy: GroupingPolicy) -> 
     `known` are the incidents of the model, open and resolved, newest last. An open one with the strongest tie is
     preferred; else the latest one that this very rule had led and that ended a moment ago.
     """
+    informs = alert.rule in policy.informative
+    known = [each for each in known if (each.sev == INFORMATIVE) == informs]
     ties = [
         (tie, incident)
         for incident in known
@@ -217,9 +228,20 @@ def _together(alert: Alert, incident: Incident, policy: GroupingPolicy) -> Tie |
     parts = {entry["metric"] for entry in alert.evidence_summary if entry["segment"]}
     if parts & whole and all(entry["segment"] for entry in alert.evidence_summary):
         return Tie.WHOLE_EXPLAINS_PART
+    if _of_all(alert.evidence_summary) & _of_all(incident.evidence_summary):
+        return Tie.SAME_REPORT
     if abs(alert.since - incident.first_hour) <= policy.same_onset:
         return Tie.SAME_ONSET
     return None
+
+
+def _of_all(evidence: Sequence[Mapping[str, object]]) -> set[str]:
+    """Return the reports that say something of the whole model, not of a column or a segment."""
+    return {_report(entry) for entry in evidence if not entry["column"] and not entry["segment"]}
+
+
+def _report(entry: Mapping[str, object]) -> str:
+    return str(entry["metric"]).partition(".")[0]
 
 
 def _columns(evidence: Sequence[Mapping[str, object]]) -> set[str]:
@@ -317,14 +339,12 @@ def _sev(severity: Level, evidence: Sequence[Mapping[str, object]]) -> int:
     """Return 1 where people are hurt now, 2 for anything else critical, 3 for warnings."""
     if severity is not Level.CRITICAL:
         return 3
-    hurts = any(
-        str(entry["metric"]).partition(".")[0] in _HURTS_NOW for entry in evidence if entry["level"] == "critical"
-    )
+    hurts = any(_report(entry) in _HURTS_NOW for entry in evidence if entry["level"] == "critical")
     return 1 if hurts else 2
 
 
 def _kind(evidence: Sequence[Mapping[str, object]]) -> Kind:
-    return KIND_OF.get(str(evidence[0]["metric"]).partition(".")[0], Kind.DATA) if evidence else Kind.DATA
+    return KIND_OF.get(_report(evidence[0]), Kind.DATA) if evidence else Kind.DATA
 
 
 def with_causes(incident: Incident, causes: Sequence[Mapping[str, object]]) -> Incident:

@@ -82,6 +82,8 @@ class Message:
         """Return the message `as_record` was made from, also after a trip through JSON."""
         values: dict[str, Any] = {}
         for key, value in record.items():
+            if key not in cls.__slots__:
+                continue  # of a later version: what is left is still worth reading
             if key in ("facts", "links"):
                 values[key] = tuple((str(pair[0]), str(pair[1])) for pair in map(_items, _items(value)))
             elif key in ("top_bins", "causes", "to"):

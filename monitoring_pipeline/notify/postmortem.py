@@ -52,14 +52,16 @@ class Facts:
     """All that is on record about an incident and its time.
 
     `end` is until when predictions were harmed, as far as is known: `rows_served`, `labelled` and `scores` are of the
-    hours up to it. `messages` counts by channel and by what became of them: sent, pending, dead. `retrainings` says
-    what became of each.
+    hours up to it. `reasons` are those for which each rule fired first, `evidence` the verdicts of the incident, each
+    as bad as it was. `messages` counts by channel and by what became of them: sent, pending, dead.
     """
 
     incident: Incident
     timeline: Sequence[Line]
     end: datetime
     alerts: Sequence[Alert] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    evidence: Sequence[Mapping[str, object]] = ()
     messages: Mapping[tuple[str, str], int] = field(default_factory=dict)
     rows_served: Mapping[str, int] = field(default_factory=dict)
     labelled: int = 0
@@ -102,8 +104,7 @@ def _summary(facts: Facts) -> Iterable[str]:
             ("Owner", incident.owner or "nobody is named"),
         ],
     )
-    leading = [alert.reason for alert in facts.alerts if alert.rule == incident.rule]
-    yield f"\n{_plain((leading or [incident.reason])[0])}"
+    yield f"\n{_plain(facts.reasons.get(incident.rule, incident.reason))}"
     if incident.acknowledged_at is None:
         yield f"\n{QUESTION}nobody acknowledged it. Who dealt with it, and since when?"
     if incident.status is Status.OPEN:
@@ -155,8 +156,8 @@ def _timeline(facts: Facts) -> Iterable[str]:
     if going_on:
         yield f"\n{going_on} more evaluations of its rules, in which it went on."
     if facts.messages:
-        told = (f"{count} {status} on {_plain(name)}" for (name, status), count in sorted(facts.messages.items()))
-        yield f"\nMessages: {', '.join(told)}."
+        told = (f"{count} {status} on {name}" for (name, status), count in sorted(facts.messages.items()))
+        yield f"\nMessages: {_plain(', '.join(told))}."
     else:
         yield f"\n{QUESTION}this system told nobody. Is that right for such an incident?"
 
@@ -164,11 +165,11 @@ def _timeline(facts: Facts) -> Iterable[str]:
 def _causes(facts: Facts) -> Iterable[str]:
     causes = facts.incident.causes
     if not causes:
-        yield f"None was found in the record.\n\n{QUESTION}what was the root cause, and what changed that let it happen?"
+        yield f"None was found in the record.\n\n{QUESTION}what was the root cause? What changed that let it happen?"
         return
     yield "As ranked from the record:\n"
     for place, cause in enumerate(causes, 1):
-        yield f"{place}. {_plain(cause.get('name'))} ({_share(cause.get('confidence'))} sure)"
+        yield f"{place}. {_plain(cause.get('name'))} ({_share(cause.get('confidence'), 0)} sure)"
         yield from (f"   - {_plain(sentence)}" for sentence in _items(cause.get("evidence")))
     yield f"\n{QUESTION}is the first of these the root cause? What changed that let it happen?"
 
@@ -178,7 +179,10 @@ def _contributing(facts: Facts) -> Iterable[str]:
         yield "What fired together:\n"
         yield from _table(
             ("Rule", "Severity", "Since", "Why"),
-            [(each.rule, each.severity.value, _moment(each.since), each.reason) for each in facts.alerts],
+            [
+                (each.rule, each.severity.value, _moment(each.since), facts.reasons.get(each.rule, each.reason))
+                for each in facts.alerts
+            ],
         )
         yield ""
     yield from (f"- {_plain(factor)}" for factor, _ in _factors(facts))
@@ -187,22 +191,20 @@ def _contributing(facts: Facts) -> Iterable[str]:
 
 def _learning(facts: Facts) -> Iterable[str]:
     yield "### Data\n"
-    place = ("metric", "column", "segment", "window")
-    evidence = {
-        tuple(str(each[key] or "") for key in place): each for each in reversed(facts.incident.evidence_summary)
-    }
-    rows = [(name, evidence[name]) for name in reversed(evidence)]
-    if rows:
+    if facts.evidence:
         yield from _table(
-            ("Metric", "Column", "Segment", "Window", "Value", "Threshold", "From"),
+            ("Metric", "Column", "Segment", "Window", "At worst", "Threshold", "From", "Hour"),
             [
-                (*name, number(each["value"]), number(each["threshold"]), each["threshold_origin"])
-                for name, each in rows
+                (
+                    *(each[name] or "" for name in ("metric", "column", "segment", "window")),
+                    *(number(each["value"]), number(each["threshold"]), each["threshold_origin"], each["hour"]),
+                )
+                for each in facts.evidence
             ],
         )
     else:
         yield f"{QUESTION}what did the data look like? No evidence is on record."
-    moved = list(_moved(each for _, each in rows))
+    moved = list(_moved(facts.evidence))
     yield from ["", *moved] if moved else []
     yield "\n### Model\n"
     yield from (f"- {_plain(sentence)}" for sentence in facts.diagnoses)
@@ -266,7 +268,7 @@ def _factors(facts: Facts) -> list[tuple[str, str]]:
         ): incident.kind in (Kind.DATA, Kind.INTEGRATION),
     }
     undelivered = [
-        (f"{count} messages to {name} were given up.", f"Mend {name}, then: outbox --revive")
+        (f"Messages given up on {name}: {count}.", f"Mend {name}, then: outbox --revive")
         for name, count in dead.items()
     ]
     return [pair for pair, holds in found.items() if holds] + undelivered
@@ -312,7 +314,12 @@ def _plain(value: object) -> str:
     """
     text = one_line(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|#~!]|(?<!\w)_|_(?!\w)|(?<=\w):(?=//)|(?<=www)\.)", r"\\\1", text, flags=re.IGNORECASE)
-    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text)
+    return re.sub(r"^([-+=]|\d+(?=[.)](\s|$)))", lambda start: _at_a_start(start[0]), text)
+
+
+def _at_a_start(text: str) -> str:
+    """Return what would begin a list, or underline a heading, without that meaning."""
+    return f"{text}\\" if text.isdecimal() else f"\\{text}"
 
 
 def _words(name: str) -> str:
@@ -341,8 +348,8 @@ def _span(length: timedelta) -> str:
     )
 
 
-def _share(value: object) -> str:
-    return f"{value:.1%}" if isinstance(value, int | float) else "–"
+def _share(value: object, digits: int = 1) -> str:
+    return f"{value:.{digits}%}" if isinstance(value, int | float) else "–"
 
 
 def _items(value: object) -> list[object]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.notify.alerts import AlertPolicy, Step
 from monitoring_pipeline.notify.incidents import GroupingPolicy, Incident, Known, Move, advance
@@ -23,23 +24,36 @@ PAGE = "critical"
 
 @dataclass(frozen=True, slots=True)
 class RuleReplay:
-    """What one rule did: hours it fired in, stretches of that, and the moment it first spoke."""
+    """What one rule did: hours it fired in, and when each stretch of that, an alert, was known."""
 
     rule: str
     hours_firing: int
     hours_unknown: int
-    alerts: int
+    alerts_at: tuple[datetime, ...]
     messages: int  # announcements of incidents it opened, brought back or made worse
     pages: int  # those of them that are critical
-    first_at: datetime | None
-    by_week: Mapping[str, int]  # alerts by ISO week
+
+    @property
+    def alerts(self) -> int:
+        return len(self.alerts_at)
+
+    @property
+    def first_at(self) -> datetime | None:
+        return self.alerts_at[0] if self.alerts_at else None
+
+    @property
+    def by_week(self) -> Mapping[str, int]:
+        """Alerts by ISO week."""
+        return Counter(f"{at.isocalendar().year}-W{at.isocalendar().week:02}" for at in self.alerts_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a set of rules would have done to the people who read its messages."""
+    """What a set of rules would have done to the people who read its messages, from its first hour to its last."""
 
     hours: int
+    first_hour: datetime
+    last_hour: datetime
     rules: tuple[RuleReplay, ...]
     incidents: tuple[Incident, ...]
     told: tuple[tuple[datetime, str, str, str], ...]  # when, step, severity, incident
@@ -50,6 +64,8 @@ class Replay:
         """Return the figures, JSON-ready."""
         return {
             "hours": self.hours,
+            "from": self.first_hour.isoformat(),
+            "to": (self.last_hour + HOUR).isoformat(),
             "messages": len(self.told),
             "pages": self.pages,
             "duplicates_avoided": self.duplicates_avoided,
@@ -61,6 +77,8 @@ class Replay:
                     "since": found.first_hour.isoformat(),
                     "detected": found.opened_at.isoformat(),
                     "resolved": found.resolved_at.isoformat() if found.resolved_at else None,
+                    "reopened": found.times_reopened,
+                    "worst": worst_of(found),
                 }
                 for found in self.incidents
             ],
@@ -83,7 +101,7 @@ class Replay:
 def replay(
     outcomes: Sequence[RuleOutcome], policies: Mapping[str, AlertPolicy], grouping: GroupingPolicy | None = None
 ) -> Replay:
-    """Return what these outcomes of one model, ordered by hour, would have led to; every severity has one reader."""
+    """Return what these outcomes of one model would have led to; every severity has one reader."""
     known, rules = Known(), DeliveryRules(lambda severity: [severity], per_hour=1_000_000)
     told: list[tuple[datetime, str, str, str]] = []
     by: dict[str, list[tuple[datetime, str]]] = {name: [] for name in policies}
@@ -100,7 +118,7 @@ def replay(
                 known, outcome, now=now, alerting=policies[outcome.rule], grouping=grouping or GroupingPolicy()
             )
             if moved.step is Step.OPENED:
-                alerts[outcome.rule].append(hour)
+                alerts[outcome.rule].append(now)
             if move is not None:
                 moves.setdefault(move.incident.id, []).append((move, outcome.rule))
         for each in moves.values():
@@ -121,7 +139,18 @@ def replay(
     firing = sum(rule.hours_firing for rule in found)
     announced = sum(step != Step.RESOLVED.value for _, step, _, _ in told)
     pages = sum(step != Step.RESOLVED.value and severity == PAGE for _, step, severity, _ in told)
-    return Replay(len(hours), found, tuple(known.incidents.values()), tuple(told), pages, firing - announced)
+    incidents = tuple(known.incidents.values())
+    return Replay(len(hours), min(hours), max(hours), found, incidents, tuple(told), pages, firing - announced)
+
+
+def worst_of(incident: Incident) -> str:
+    """Return in a few words what was worst when the incident was last bad."""
+    if not incident.evidence_summary:
+        return incident.reason
+    worst = incident.evidence_summary[0]
+    what = " ".join(str(worst[name]) for name in ("metric", "column", "segment") if worst[name])
+    value = worst["value"]
+    return f"{what} {value:.3g} over {worst['window']}" if isinstance(value, float) else what
 
 
 def _of_rule(
@@ -131,14 +160,11 @@ def _of_rule(
     spoken: Sequence[tuple[datetime, str]],
 ) -> RuleReplay:
     states = Counter(outcome.state for entries in hours.values() for outcome in entries if outcome.rule == name)
-    weeks = Counter(f"{at.isocalendar().year}-W{at.isocalendar().week:02}" for at in alerts)
     return RuleReplay(
         name,
         states[RuleState.FIRING],
         states[RuleState.UNKNOWN],
-        len(alerts),
+        tuple(alerts),
         len(spoken),
         sum(severity == PAGE for _, severity in spoken),
-        alerts[0] + KNOWN_AFTER if alerts else None,
-        dict(sorted(weeks.items())),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from monitoring_pipeline.notify.alerts import Status, Step
-from monitoring_pipeline.notify.incidents import Incident, Move
+from monitoring_pipeline.notify.incidents import INFORMATIVE, Incident, Move
 from monitoring_pipeline.notify.messages import Message, message_of
 from monitoring_pipeline.notify.silences import Silence, silencing
 
@@ -96,7 +96,15 @@ def announce(
     `channels` replaces those of the incident's severity, where an escalation names its own.
     """
     incident = move.incident
-    names = context.rules.channels_for(incident.severity.value) if channels is None else channels
+    severity = "info" if incident.sev == INFORMATIVE else incident.severity.value
+    names = context.rules.channels_for(severity) if channels is None else channels
+    if move.step in (Step.ACKNOWLEDGED, Step.RESOLVED):
+        # Whoever was told, by an escalation or by a route that has changed since, hears how it went on.
+        time = str(incident.times_reopened or "")
+        asked = {
+            name for key, name in context.told if not key.startswith("undelivered") and key.partition("#")[2] == time
+        }
+        names = [*names, *sorted(asked - set(names))]
     passed: list[Notice] = []
     withheld: dict[Withheld, None] = {}
     for name in names:

@@ -22,6 +22,7 @@ from monitoring_pipeline.describe.columns import datetime_parts
 from monitoring_pipeline.evaluate.attributions import COMPARED, WAYS
 from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS
 from monitoring_pipeline.evaluate.exact import TESTS as EXACT_TESTS
+from monitoring_pipeline.evaluate.lifecycle import AGE
 from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
 from monitoring_pipeline.evaluate.predictive_power import NAMES as PREDICTIVE_POWER
 from monitoring_pipeline.evaluate.signals import TRAINING
@@ -484,9 +485,42 @@ def routes_lead_somewhere(data: Data) -> Iterator[Finding]:
         told.append((("escalation", "levels", index, "channels"), level.get("channels")))
     for place, names in told:
         for index, name in _texts(names):
-            if name in CHANNEL_NAMES and name != "console" and notifications.get(name) is None:
+            if name not in CHANNEL_NAMES and place[0] == "escalation":
+                yield Finding((*place, index), f"no channel is called {name!r}.", choices(name, CHANNEL_NAMES))
+            elif name in CHANNEL_NAMES and name != "console" and notifications.get(name) is None:
                 fix = f"Add notifications.{name}, or leave it out here."
                 yield Finding((*place, index), f"no {name} channel is described.", fix)
+
+
+def promises_are_measured(data: Data) -> Iterator[Finding]:
+    """What is promised by name can be told from the log, or it would never be broken."""
+    promised, columns = _section(data, "objectives"), _section(data, "columns")
+    stages = _section(columns, "latency_ms")
+    triggers = _section(data, "retraining").get("triggers")
+    ages = (signal.get("metric") == AGE for path, signal in _all_signals(data) if path[0] == "retraining")
+    needed = {
+        "availability": (columns.get("status"), "Name the column with the status of a request in columns.status"),
+        "latency_p99": (stages, "Name the columns with latencies in columns.latency_ms"),
+        "fallback": (columns.get("served_by"), "Name the column that says who answered in columns.served_by"),
+        "freshness": (_section(data, "freshness").get("sources"), "Describe the sources in freshness.sources"),
+        "model_age": (
+            triggers is None or any(ages) or _section(promised, "model_age").get("below_days"),
+            "Say how old it may be in below_days",
+        ),
+        "fairness": (_section(data, "fairness").get("attributes"), "Name the attributes in fairness.attributes"),
+    }
+    for name, (there, fix) in needed.items():
+        if isinstance(promised.get(name), dict) and not there:
+            yield Finding(
+                ("objectives", name), "is promised, and nothing measures it.", f"{fix}, or leave it out here."
+            )
+    stage, metric = _section(promised, "latency_p99").get("stage"), _section(promised, "performance").get("metric")
+    if isinstance(stage, str) and stages and stage not in stages:
+        place: Path = ("objectives", "latency_p99", "stage")
+        yield Finding(place, f"{stage!r} is not under columns.latency_ms.", choices(stage, stages))
+    if isinstance(metric, str) and metric not in PERFORMANCE:
+        place = ("objectives", "performance", "metric")
+        yield Finding(place, f"{metric!r} is no metric of performance that is judged.", choices(metric, PERFORMANCE))
 
 
 def secrets_stay_outside(data: Data) -> Iterator[Finding]:
@@ -514,5 +548,6 @@ CHECKS: tuple[Check, ...] = (
     numbers_are_in_order,
     people_are_known,
     routes_lead_somewhere,
+    promises_are_measured,
     secrets_stay_outside,
 )

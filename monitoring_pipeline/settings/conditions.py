@@ -272,7 +272,7 @@ class RuleForm(Section):
     condition: ConditionForm
     critical: ConditionForm | None = None
     for_: Annotated[Patience, _under("breaches")] = Field(default=Patience(breaches=1), alias="for")
-    severity: Literal["warning", "critical", "by_level"] = "warning"
+    severity: Literal["info", "warning", "critical", "by_level"] = "warning"
     cooldown: Annotated[Cooldowns, _under("warning")] = Cooldowns(warning=timedelta(hours=12))
     resolve_after: int = Field(default=3, ge=1)
     runbook: str = ""
@@ -298,7 +298,7 @@ class RuleForm(Section):
             self.condition.condition(features),
             for_=self.for_.breaches,
             of=self.for_.of,
-            severity=Level.WARNING if by_level else Level(self.severity),
+            severity=Level.CRITICAL if self.severity == "critical" else Level.WARNING,
             critical=worse if self.critical is None else self.critical.condition(features),
             cooldown=self.cooldown.warning,
             critical_cooldown=self.cooldown.critical,

@@ -87,7 +87,7 @@ def _broken_inputs() -> tuple[Rule, ...]:
     return (
         _rule("feature_changed_meaning", changed, "feature-drift", cooldown=6, severity=page),
         _rule("data_missing", missing, "feature-drift", cooldown=6, severity=page),
-        _rule("traffic_lost", lost, "stale-data", cooldown=1, severity=page, resolve_after=1),
+        _rule("traffic_lost", lost, "stale-data", cooldown=1, severity=page),
         _rule("bad_rows", bad, "feature-drift", for_=3),
     )
 

@@ -17,7 +17,8 @@ from monitoring_pipeline.errors import Problem
 Path = tuple[str | int, ...]
 
 _SECRET = re.compile(
-    r"xox[a-z]-|xapp-|hooks\.slack\.com/services/|AKIA[0-9A-Z]{16}|-----BEGIN|://[^/\s:@]+:[^/\s@]+@", re.IGNORECASE
+    r"xox[a-z]-|xapp-|whsec_|hooks\.slack\.com/services/|AKIA[0-9A-Z]{16}|-----BEGIN|://[^/\s:@]+:[^/\s@]+@",
+    re.IGNORECASE,
 )
 """What tokens, webhook addresses, keys and passwords in addresses look like."""
 

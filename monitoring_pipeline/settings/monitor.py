@@ -5,6 +5,7 @@ belongs in `load`), and places and secrets of a deployment too (they belong in `
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -33,6 +34,7 @@ from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, TEXTBOOK, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.triggers import TriggerPolicy
 from monitoring_pipeline.notify.escalation import Ladder
+from monitoring_pipeline.notify.incidents import GroupingPolicy
 from monitoring_pipeline.retrain.gate import GatePolicy
 from monitoring_pipeline.settings.attributions import Attributions
 from monitoring_pipeline.settings.business import BusinessFormula, business_limits, business_policy
@@ -259,6 +261,11 @@ class Monitor(Section):
     def gate_policy(self) -> GatePolicy:
         """Return what a challenger must show."""
         return GatePolicy(metric=self.retraining.metric, margin=self.retraining.margin)
+
+    def grouping(self) -> GroupingPolicy:
+        """Return what alerts are grouped by into incidents."""
+        informative = frozenset(form.name for form in self.rules or () if form.severity == "info")
+        return replace(self.incidents.policy(), informative=informative)
 
     def ladder(self) -> Ladder:
         """Return who is told next while nobody takes an incident on."""

@@ -136,6 +136,8 @@ class IncidentStore(Database):
                 move = reported(action)
                 _lock(connection, [move.incident.model])
             else:
+                models = sa.select(incidents.c.model).where(incidents.c.id == action.incident_id)
+                _lock(connection, connection.execute(models).scalars().all())
                 row = connection.execute(
                     sa.select(incidents).where(incidents.c.id == action.incident_id).with_for_update()
                 )
@@ -279,8 +281,12 @@ def _lock(connection: sa.Connection, models: Iterable[str]) -> None:
 def _known(connection: sa.Connection, model: str, outcomes: Sequence[RuleOutcome]) -> Known:
     oldest = min(outcome.hour for outcome in outcomes) - _LONG_ENOUGH
     recent = sa.or_(incidents.c.status == Status.OPEN.value, incidents.c.last_hour >= oldest)
+    # Held until the end: what a person does meanwhile must not be overwritten.
     query = (
-        sa.select(incidents).where(incidents.c.model == model, recent).order_by(incidents.c.first_hour, incidents.c.id)
+        sa.select(incidents)
+        .where(incidents.c.model == model, recent)
+        .order_by(incidents.c.first_hour, incidents.c.id)
+        .with_for_update()
     )
     found = [_incident(row) for row in connection.execute(query).mappings()]
     newest = sa.func.row_number().over(partition_by=alerts.c.fingerprint, order_by=alerts.c.first_hour.desc())
@@ -314,7 +320,7 @@ def _write_event(
     incident = move.incident
     evidence = [
         {key: item for key, item in record.items() if key != "bins"}
-        for record in incident.evidence_summary[:MOST_IN_EVENT]
+        for record in incident.evidence_summary[: 0 if move.step is Step.UPDATED else MOST_IN_EVENT]
     ]
     connection.execute(
         incident_events.insert().values(
@@ -353,14 +359,14 @@ def _tell(
     count = 0
     for move in settle(moves):
         level = 0
-        if move.step in (Step.OPENED, Step.REOPENED):
+        if move.step in (Step.OPENED, Step.REOPENED, Step.WORSENED):
             level, to = rules.first(move.incident, now)
         notices, withheld = announce(move, _context(connection, move, now, rules), channels=channels, to=to)
         for notice in notices:
             _enqueue(connection, notice, now)
-        if notices and move.incident.announced_at is None:
+        if notices and (move.incident.announced_at is None or level > move.incident.escalation_level):
             mark = incidents.update().where(incidents.c.id == move.incident.id)
-            connection.execute(mark.values(announced_at=now, escalation_level=level))
+            connection.execute(mark.values(announced_at=move.incident.announced_at or now, escalation_level=level))
         for why in () if quietly else withheld:
             held = replace(move, step=Step.WITHHELD, why=f"{move.step.value}: {why.why}")
             _write_event(connection, held, now, hour=move.incident.last_hour, author=why.stage)

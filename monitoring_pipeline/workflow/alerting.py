@@ -92,7 +92,7 @@ def apply_rule_outcomes(
             for rule in monitor.alert_rules()
         },
         rules=delivery_rules(monitor),
-        grouping=monitor.incidents.policy(),
+        grouping=monitor.grouping(),
         causes={
             hour: [cause.as_record() for cause in _causes(monitoring, monitor, hour, instance, upstream, alarmed)]
             for hour, alarmed in news_in(outcomes, standing).items()
@@ -166,6 +166,8 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
             monitoring.database, channels, worker=context.run_id, clock=monitoring.now, policy=policy
         )
         context.add_output_metadata({outcome.value: report.count(outcome) for outcome in Outcome})
+        if report.left_behind:
+            context.log.warning(f"still without an answer, and left behind: {', '.join(report.left_behind)}")
         if report.not_configured:
             context.log.warning(waiting_for(report.not_configured, wanting))
 
@@ -182,7 +184,8 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
 
 def notifications_of(monitoring: Monitoring, monitors: Mapping[str, Monitor]) -> list[Notifications]:
     """Return whom the monitors and the health checks of a deployment tell."""
-    return [*(monitor.notifications for monitor in monitors.values()), deployment_services(monitoring).notifications]
+    # The operators' channels first: they are the ones that hear of dead letters.
+    return [deployment_services(monitoring).notifications, *(monitor.notifications for monitor in monitors.values())]
 
 
 def apply_health(monitoring: Monitoring, services: Services, outcomes: Sequence[RuleOutcome]) -> None:

@@ -3,20 +3,24 @@
 Add a source of facts here. Keep out how they are written up: that belongs in notify.postmortem.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from math import isfinite
 
 from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.evaluate.performance import measures_of
+from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from monitoring_pipeline.notify.alerts import Step
 from monitoring_pipeline.notify.incidents import Incident
 from monitoring_pipeline.notify.postmortem import Facts, Line, Score
 from monitoring_pipeline.settings.deployment import Deployment
+from monitoring_pipeline.stats.change_points import DriftPattern
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.incident_store import IncidentEvent
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline.stores.reference_store import ReferenceStore
 
@@ -35,16 +39,14 @@ def facts_on_record(database: StateDatabase, deployment: Deployment, incident: I
     for by_version in store.read_outcomes(model, start, end).values():
         for version, found in by_version.items():
             outcomes[version] = outcomes[version].merge(found) if version in outcomes else found
-    diagnosed = store.read_diagnoses(model, start, end)
-    kinds = Counter(f"{each.type.value} drift ({each.pattern.value})" for found in diagnosed.values() for each in found)
+    events = database.incident_events(incident.id)
     return Facts(
         incident=incident,
-        timeline=[
-            Line(event.at, event.hour, event.step.value, event.author, event.why)
-            for event in database.incident_events(incident.id)
-        ],
+        timeline=[Line(event.at, event.hour, event.step.value, event.author, event.why) for event in events],
         end=end,
         alerts=alerts,
+        reasons={event.author: event.reason for event in reversed(events) if event.step in (Step.OPENED, Step.JOINED)},
+        evidence=_evidence(store, incident, events),
         messages=Counter(
             (each.channel, each.status.value) for each in database.notifications() if each.incident_id == incident.id
         ),
@@ -56,7 +58,7 @@ def facts_on_record(database: StateDatabase, deployment: Deployment, incident: I
             for each in database.episodes(model)
             if start <= each.hour < incident.last_hour + HOUR
         ],
-        diagnoses=[f"{kind} in {count} of {len(diagnosed)} hours" for kind, count in kinds.most_common()],
+        diagnoses=list(_diagnoses(store.read_diagnoses(model, start, end))),
     )
 
 
@@ -66,8 +68,45 @@ def _end(incident: Incident, *, evaluated: bool) -> datetime:
         incident.mitigated_at,
         incident.last_hour + HOUR if evaluated else incident.resolved_at or incident.updated_at,
     ]
-    last = min(moment for moment in known if moment is not None)
-    return max(hour_of(incident.first_hour), hour_of(last - HOUR / 3600)) + HOUR
+    last = min(moment for moment in known if moment is not None) - timedelta(microseconds=1)
+    return max(hour_of(incident.first_hour), hour_of(last)) + HOUR
+
+
+def _evidence(store: HourlyStore, incident: Incident, events: Sequence[IncidentEvent]) -> list[dict[str, object]]:
+    """Return each verdict of the timeline in the hour in which it lay furthest beyond its threshold, that one first."""
+    worst: dict[tuple[object, ...], tuple[float, datetime, dict[str, object]]] = {}
+    shown = [(event.hour, event.evidence) for event in events]
+    for hour, evidence in [*shown, (incident.last_hour, incident.evidence_summary)]:
+        for each in evidence:
+            place = tuple(each[name] for name in ("metric", "column", "segment", "window"))
+            beyond = _beyond(each["value"], each["threshold"])
+            if place not in worst or beyond > worst[place][0]:  # of the same again, the hour it was first seen
+                worst[place] = beyond, hour, each
+    found = []
+    for _, hour, each in sorted(worst.values(), key=lambda entry: -entry[0]):
+        verdicts = store.read_verdicts(incident.model, hour, hour + HOUR, {str(each["metric"])}).get(hour, [])
+        signals = [verdict.signal for verdict in verdicts if verdict.signal.value == each["value"]]
+        bins = next((bins for signal in signals if (bins := signal.detail.get("bins"))), each.get("bins", ()))
+        found.append(each | {"hour": f"{hour:%Y-%m-%d %H:%M}", "bins": bins})
+    return found
+
+
+def _beyond(value: object, threshold: object) -> float:
+    if not isinstance(value, int | float) or not isinstance(threshold, int | float):
+        return 0.0
+    return abs(value - threshold) / (abs(threshold) or 1.0)
+
+
+def _diagnoses(by_hour: Mapping[datetime, Sequence[DriftDiagnosis]]) -> Iterator[str]:
+    """Yield each type of drift that was found, how often, and in which manner most often."""
+    manners: dict[DriftType, Counter[DriftPattern]] = defaultdict(Counter)
+    for each in (each for found in by_hour.values() for each in found):
+        if each.type not in (DriftType.NONE, DriftType.UNKNOWN):
+            manners[each.type][each.pattern] += 1
+    for kind, counts in manners.items():
+        known = [(pattern.value, count) for pattern, count in counts.most_common() if pattern is not DriftPattern.NONE]
+        manner = f", {known[0][0]} in {known[0][1]}" if known else ""
+        yield f"{kind.value} drift in {counts.total()} of {len(by_hour)} hours{manner}"
 
 
 def _scores(model: str, outcomes: Mapping[str, OutcomeProfile], references: ReferenceStore) -> Iterator[Score]:

@@ -6,13 +6,16 @@ Add here what a command, a webhook and a job have in common. Keep the rules of t
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
+from monitoring_pipeline.evaluate.service_health import DEPLOYMENT
 from monitoring_pipeline.notify.actions import Action, ActionKind, IncidentNotFoundError, silence_asked
-from monitoring_pipeline.notify.alerts import Status
+from monitoring_pipeline.notify.alerts import Status, Step
 from monitoring_pipeline.notify.delivery import Channel, DigestChannel
-from monitoring_pipeline.notify.escalation import EscalationStep, IncidentFacts, Ladder, due_step
+from monitoring_pipeline.notify.escalation import EscalationStep, IncidentFacts, Ladder, Reason, due_step
 from monitoring_pipeline.notify.incidents import Incident
+from monitoring_pipeline.notify.on_call import Person
 from monitoring_pipeline.notify.silences import silencing
 from monitoring_pipeline.notify.stages import DeliveryRules
 from monitoring_pipeline.settings.channels import Clock, make_channels
@@ -35,7 +38,14 @@ def rules_of(asked: Notifications, ladder: Ladder) -> DeliveryRules:
 
     def first(incident: Incident, now: datetime) -> tuple[int, tuple[str, ...]]:
         step = due_step(facts_of(incident, now), ladder, now, already=0)
-        return (0, ()) if step is None else (step.level, _contacts(step))
+        if step is None:
+            return 0, ()
+        usual = channel_names(asked, incident.severity.value)
+        # A level with channels that do not hear of it now is left to the next tick, which tells those.
+        level = step.level if {targets.get(name, name) for name in step.channels} <= set(usual) else step.level - 1
+        # Where a higher level is due at once, whoever is on call has to hear too, unless a pager tells them.
+        on_call = [] if ladder.handed_to or ladder.levels[0].after else ladder.levels[0].responders(now)
+        return level, _contacts(dict.fromkeys([*on_call, *step.to]))
 
     return DeliveryRules(
         lambda severity: channel_names(asked, severity),
@@ -61,45 +71,62 @@ def facts_of(incident: Incident, since: datetime, *, breaching: bool = True) -> 
     )
 
 
-def _contacts(step: EscalationStep) -> tuple[str, ...]:
-    return tuple(contact for person in step.to for contact in person.contacts())
+def _contacts(people: Iterable[Person]) -> tuple[str, ...]:
+    return tuple(contact for person in people for contact in person.contacts())
 
 
 def due_now(
     database: StateDatabase, monitor: Monitor, *, now: datetime
 ) -> tuple[list[tuple[Incident, EscalationStep]], bool]:
     """Return the levels that are to be told, and whether there is an incident nobody has heard of that may be told."""
-    ladder = monitor.ladder()
+    ladder, asked = monitor.ladder(), monitor.notifications
     found, waiting = [], False
     silences = database.silences(now=now)
     for incident in database.incidents(monitor.registry_name, Status.OPEN):
         if silencing(silences, incident.labels(), now) is not None:
             continue
         if incident.announced_at is None:
-            waiting |= now - incident.last_hour <= monitor.notifications.late_after
+            recent = now - incident.last_hour <= asked.late_after
+            waiting |= recent and bool(channel_names(asked, incident.severity.value))
             continue
-        facts = facts_of(incident, incident.announced_at, breaching=database.is_breaching(incident.id))
+        since = _asked_since(database, incident, incident.announced_at)
+        facts = facts_of(incident, since, breaching=database.is_breaching(incident.id))
         step = due_step(facts, ladder, now, already=incident.escalation_level)
-        # A level without people and channels of its own would only tell the same ones again.
-        if step is not None and (step.to or step.channels):
-            found.append((incident, step))
+        if step is not None and (told := _with_somebody(ladder, step, now)) is not None:
+            found.append((incident, told))
     return found, waiting
+
+
+def _asked_since(database: StateDatabase, incident: Incident, announced: datetime) -> datetime:
+    """Return when people were asked about an incident as grave as it is now; a warning of yesterday asked for less."""
+    graver = (Step.WORSENED, Step.TRIAGED)
+    return max([announced, *(event.at for event in database.incident_events(incident.id) if event.step in graver)])
+
+
+def _with_somebody(ladder: Ladder, step: EscalationStep, now: datetime) -> EscalationStep | None:
+    """Return the step at the highest of its levels with somebody: one without would only tell the same people again."""
+    if step.why is Reason.HANDED_OVER:
+        return step
+    for number in (step.level, *reversed(step.passed)):
+        level = ladder.levels[number - 1]
+        if (people := level.responders(now)) or level.channels:
+            passed = tuple(each for each in step.passed if each < number)
+            return replace(step, level=number, role=level.role, to=people, channels=level.channels, passed=passed)
+    return None
 
 
 def keep_up_with(database: StateDatabase, monitor: Monitor, *, now: datetime) -> list[str]:
     """Tell what is due; returns what was told, in words."""
     rules = delivery_rules(monitor)
     steps, waiting = due_now(database, monitor, now=now)
-    told = []
-    targets = monitor.notifications.targets()
+    told, targets = [], monitor.notifications.targets()
     for incident, step in steps:
-        names = [targets.get(name, name) for name in step.channels] or channel_names(
-            monitor.notifications, incident.severity.value
-        )
-        if database.escalate(
-            incident.id, step.level, step.text, channels=names, to=_contacts(step), now=now, rules=rules
-        ):
-            told.append(f"{incident.id}: level {step.level}, {step.role}: {step.text}")
+        passed = f"; levels passed: {', '.join(map(str, step.passed))}" if step.passed else ""
+        why = f"level {step.level}, {step.role}: {step.text}{passed}"
+        own = [targets.get(name, name) for name in step.channels]
+        channels, to = own or channel_names(monitor.notifications, incident.severity.value), _contacts(step.to)
+        if database.escalate(incident.id, step.level, why, channels=channels, to=to, now=now, rules=rules):
+            told.append(f"{incident.id}: {why}")
     if waiting and (count := database.announce_waiting(monitor.registry_name, now=now, rules=rules)):
         told.append(f"{monitor.model}: {count} incident(s) that had been held back")
     return told
@@ -128,8 +155,13 @@ def waiting_for(channels: Iterable[str], wanting: Mapping[str, str]) -> str:
     return f"mail is waiting for {'; '.join(said)}"
 
 
-def carry_out(database: StateDatabase, monitors: Iterable[Monitor], action: Action) -> dict[str, object]:
-    """Do what a person asks, on record; returns how things stand after it. Raises ActionError."""
+def carry_out(
+    database: StateDatabase, monitors: Iterable[Monitor], action: Action, *, services: Notifications | None = None
+) -> dict[str, object]:
+    """Do what a person asks, on record; returns how things stand after it. Raises ActionError.
+
+    `services` is who hears of the health checks.
+    """
     if action.kind is ActionKind.SILENCE:
         silence = silence_asked(action, id=uuid.uuid4().hex[:12])
         database.silence(silence)
@@ -141,10 +173,17 @@ def carry_out(database: StateDatabase, monitors: Iterable[Monitor], action: Acti
     opening = action.kind is ActionKind.OPEN
     model = action.fields["model"] if opening else database.incident(action.incident_id).model
     found = next((monitor for monitor in monitors if model in (monitor.registry_name, monitor.model)), None)
-    if opening and found is None:
-        known = ", ".join(sorted(monitor.model for monitor in monitors)) or "none"
-        raise IncidentNotFoundError(f"no monitor watches {model!r}: those that exist watch {known}")
-    incident = database.act(action, rules=CONSOLE_ONLY if found is None else delivery_rules(found))
+    rules = CONSOLE_ONLY
+    if found is not None:
+        rules = delivery_rules(found)
+    elif model == DEPLOYMENT and services is not None:
+        rules = rules_of(services, Ladder())
+    if opening:
+        if found is None:
+            known = ", ".join(sorted(monitor.model for monitor in monitors)) or "none"
+            raise IncidentNotFoundError(f"no monitor watches {model!r}: those that exist watch {known}")
+        action = replace(action, fields={**action.fields, "model": found.registry_name})
+    incident = database.act(action, rules=rules)
     return {
         "incident": incident.id,
         "status": incident.status.value,

@@ -70,6 +70,12 @@ TIES = [
         Tie.WHOLE_EXPLAINS_PART,
     ),
     (
+        "two metrics of the whole model",
+        fires(0, "performance", ACCURACY),
+        fires(60, "ranking", verdict(60, "performance.roc_auc")),
+        Tie.SAME_REPORT,
+    ),
+    (
         "two things that began on one day",
         fires(0, "performance", ACCURACY),
         fires(20, "drift", psi(20)),
@@ -90,6 +96,14 @@ def test_what_began_days_later_elsewhere_is_another_incident() -> None:
     first, second = moves([fires(0, "performance", ACCURACY), fires(60, "drift", psi(60))])
     assert (first.step, second.step) == (Step.OPENED, Step.OPENED)
     assert first.incident.id != second.incident.id
+
+
+def test_what_is_merely_informative_is_grouped_among_itself() -> None:
+    policy = GroupingPolicy(informative={"drift"})
+    alarm, word = moves([fires(0, "performance", ACCURACY), fires(1, "drift", psi(1))], policy)
+    assert (alarm.step, alarm.incident.sev, word.step, word.incident.sev) == (Step.OPENED, 3, Step.OPENED, 4)
+    later = moves([fires(0, "drift", psi(0)), fires(1, "performance", ACCURACY)], policy)
+    assert [move.step for move in later] == [Step.OPENED, Step.OPENED], "it hides nothing"
 
 
 def test_an_incident_ends_when_the_last_of_its_rules_is_quiet() -> None:

@@ -41,6 +41,7 @@ def test_a_page_is_counted_for_the_rule_that_made_it_grave() -> None:
 
 def test_a_replay_can_be_read_by_a_program() -> None:
     record = replay([fires(0), quiet(1), quiet(2)], POLICIES).as_record()
+    assert (record["from"], record["to"]) == (hour(0).isoformat(), hour(3).isoformat())
     assert record["incidents"] == [
         {
             "id": "churn/feature_drift@2026-11-20T06Z",
@@ -49,5 +50,7 @@ def test_a_replay_can_be_read_by_a_program() -> None:
             "since": hour(0).isoformat(),
             "detected": (hour(0) + KNOWN_AFTER).isoformat(),
             "resolved": (hour(2) + KNOWN_AFTER).isoformat(),
+            "reopened": 0,
+            "worst": "drift.psi feature_drift 0.41 over 24h",
         }
     ]

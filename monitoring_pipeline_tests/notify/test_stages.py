@@ -33,6 +33,12 @@ def test_every_channel_of_the_severity_is_told_at_once() -> None:
     assert withheld == []
 
 
+def test_what_is_merely_informative_goes_where_information_goes() -> None:
+    rules = replace(RULES, channels_for=lambda severity: [severity])
+    (notice,), _ = announce(news(replace(opened(), sev=4)), replace(context(), rules=rules))
+    assert notice.channel == "info"
+
+
 def test_history_pages_nobody_and_says_so() -> None:
     notices, withheld = announce(news(opened()), context(hour(0) + timedelta(days=2)))
     assert notices == []

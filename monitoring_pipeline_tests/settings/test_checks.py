@@ -11,6 +11,8 @@ BREACH = {"metric": "performance.f1", "window": "24h", "level": "critical"}
 JS = DRIFT | {"metric": "drift.js"}
 ONE = {"warning": 1.0}
 SAME_HOURS = {"kind": "same_hours", "weeks": 2}
+LEVEL = {"after": "0m", "role": "on call"}
+ANA = {"name": "Ana Costa", "email": "ana@example.org"}
 BY_PLAN = {"features": {"categorical": ["plan"]}, "segments": {"columns": ["plan"]}}
 
 
@@ -195,6 +197,38 @@ def test_a_trigger_has_one_limit() -> None:
             {"notifications": {"routes": {"warning": ["slack"]}}},
             "notifications.routes.warning[0] no slack channel is described.",
         ),
+        (
+            {"escalation": {"levels": [LEVEL | {"channels": ["slack"]}]}},
+            "escalation.levels[0].channels[0] no slack channel is described.",
+        ),
+        (
+            {"escalation": {"levels": [LEVEL | {"channels": ["pager"]}]}},
+            "escalation.levels[0].channels[0] no channel is called 'pager'.",
+        ),
+        (
+            {"escalation": {"levels": [LEVEL | {"people": ["ana"]}]}},
+            "escalation.levels[0].people[0] 'ana' is not under on_call.people.",
+        ),
+        (
+            {"on_call": {"people": {"ana": ANA}, "schedules": {"first": {"people": ["bne"]}}}},
+            "on_call.schedules.first.people[0] 'bne' is not under on_call.people.",
+        ),
+        *(
+            ({"objectives": {name: {}}}, f"objectives.{name} is promised, and nothing measures it.")
+            for name in ("availability", "latency_p99", "fallback", "freshness", "fairness")
+        ),
+        (
+            {"objectives": {"model_age": {}}, "retraining": {"mode": "any", "triggers": [rule(DRIFT)]}},
+            "objectives.model_age is promised, and nothing measures it.",
+        ),
+        (
+            {"objectives": {"latency_p99": {"stage": "total"}}, "columns": {"latency_ms": {"model": "ms"}}},
+            "objectives.latency_p99.stage 'total' is not under columns.latency_ms.",
+        ),
+        (
+            {"objectives": {"performance": {"metric": "bias"}}},
+            "objectives.performance.metric 'bias' is no metric of performance that is judged.",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_found(sections: dict[str, Any], expected: str) -> None:
@@ -212,6 +246,11 @@ def test_settings_that_contradict_each_other_are_found(sections: dict[str, Any],
         {"performance": {"floors": {"accuracy": {"warning": 0.85, "critical": 0.75}}}},
         {"notifications": {"routes": {"warning": ["slack"]}, "slack": {"channel": "#ml"}}},
         {"features": {"numeric": ["score"]}, "columns": {"score": "probability"}},
+        {"objectives": dict.fromkeys(("availability", "latency_p99", "fallback", "freshness", "fairness"))},
+        {"objectives": {"model_age": {}, "drift": {}, "performance": {}}},
+        {"objectives": {"model_age": {"below_days": 5}}, "retraining": {"mode": "any", "triggers": [rule(DRIFT)]}},
+        {"objectives": {"availability": {}}, "columns": {"status": "status"}},
+        {"escalation": {"levels": [LEVEL | {"channels": ["console"]}]}},
         {"rules": []},
         {"rules": [rule({"metric": "drift.drifted_share", "level": "critical"})]},
         {
@@ -234,7 +273,10 @@ def test_settings_that_agree_pass(sections: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize(
     "section",
-    ["features", "columns", "labels", "windows", "rules", "aliases", "retraining", "performance", "drift", "segments"],
+    [
+        *("features", "columns", "labels", "windows", "rules", "aliases", "retraining", "performance", "drift"),
+        *("segments", "objectives", "notifications", "on_call", "escalation", "incidents"),
+    ],
 )
 def test_checks_survive_data_of_any_shape(section: str, nonsense: Any) -> None:
     accepted = section == "rules" and nonsense in (None, [])

@@ -46,6 +46,8 @@ def test_every_path_has_the_line_it_is_on_or_that_of_what_is_around_it(path: tup
         ("https://hooks.slack.com/services/T/B/x", True),
         ("postgresql://me:pw@host/db", True),
         ("-----BEGIN PRIVATE KEY-----", True),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", True),
+        ("MONITORING_WEBHOOK_SECRET", False),
         ("SLACK_BOT_TOKEN", False),
         ("https://example.com/a:b@c", False),
         ("postgresql://me@host:5432/db", False),

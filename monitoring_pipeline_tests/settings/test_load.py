@@ -197,6 +197,7 @@ def test_an_alias_that_holds_itself_is_refused(tmp_path: Path) -> None:
         "notifications: {slack: {channel: ml, token_env: xoxb-12-secret}}",
         "description: post to https://hooks.slack.com/services/T0/B0/secret",
         "description: see postgresql://me:secret@db/monitoring",
+        "notifications: {webhook: {url: 'https://a.example', secret_env: whsec_12-secret}}",
     ],
 )
 def test_a_secret_in_the_file_is_refused_and_not_repeated(tmp_path: Path, line: str) -> None:

@@ -48,6 +48,11 @@ def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         path = tmp_path / "state.db"
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), path)
         return f"sqlite:///{path}"
+    return str(request.getfixturevalue("postgres_only"))
+
+
+@pytest.fixture
+def postgres_only(request: pytest.FixtureRequest) -> str:
     template, url = request.getfixturevalue("migrated_postgres"), request.getfixturevalue("postgres_url")
     name = f"state_{next(_numbers)}"
     execute(url, f"CREATE DATABASE {name} TEMPLATE {template}")

@@ -278,3 +278,26 @@ def test_causes_are_kept_with_the_incident_and_told(state: StateDatabase) -> Non
     state.apply_outcomes([firing(0)], now=NOW, policies=POLICIES, rules=RULES, causes={hour(0): [cause]})
     assert state.incidents()[0].causes == (cause,)
     assert state.notifications()[0].message.causes == ("a column went missing (90.0%): tenure: 98 % null",)
+
+
+@pytest.mark.postgres
+def test_what_a_person_does_while_hours_are_applied_is_not_overwritten(postgres_only: str) -> None:
+    state, other = StateDatabase(postgres_only), StateDatabase(postgres_only)
+    apply(state, [firing(0)])
+    acting = threading.Event()
+
+    def slowly(severity: str) -> list[str]:
+        acting.set()  # within the transaction, after the incident was read
+        threading.Event().wait(0.5)
+        return channels_for(severity)
+
+    rules = DeliveryRules(slowly, late_after=timedelta(days=30))
+    with ThreadPoolExecutor(2) as pool:
+        applying = pool.submit(apply, state, [firing(1, severity=Level.CRITICAL)], NOW, rules)
+        acting.wait(10)
+        act(other, ActionKind.ACKNOWLEDGE)
+        applying.result()
+    (incident,) = state.incidents()
+    assert (incident.acknowledged_by, incident.severity) == ("ada", Level.CRITICAL)
+    state.close()
+    other.close()

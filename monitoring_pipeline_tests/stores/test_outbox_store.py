@@ -50,6 +50,21 @@ class Wire:
         return f"post {len(self.arrived)}"
 
 
+class Mail(Wire):
+    """A channel that is read once a day."""
+
+    name = "slack"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.digests: list[list[str]] = []
+
+    def send_digest(self, messages: Sequence[Message], *, dedup_key: str) -> None:
+        self.before()
+        self.arrived.append(dedup_key)
+        self.digests.append([message.step for message in messages])
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -325,17 +340,6 @@ def test_a_letter_that_cannot_be_delivered_is_told_of_elsewhere_once(
 
 
 def test_a_digest_is_one_message_and_all_of_it_is_marked(state: StateDatabase, clock: Clock) -> None:
-    class Mail(Wire):
-        name = "slack"
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.digests: list[tuple[int, str]] = []
-
-        def send_digest(self, messages: Sequence[Message], *, dedup_key: str) -> None:
-            self.before()
-            self.digests.append((len(messages), dedup_key))
-
     mail, policy = Mail(), replace(POLICY, digests=("slack",))
     fill(state, models=3)
     mail.before = fails(DeliveryError("busy", retryable=True))
@@ -343,4 +347,134 @@ def test_a_digest_is_one_message_and_all_of_it_is_marked(state: StateDatabase, c
     mail.before = lambda: None
     clock.now = NOW + timedelta(hours=1)
     assert deliver(state, mail, clock, policy).count(Outcome.SENT) == 3
-    assert mail.digests == [(3, "digest/model_00/feature_drift@2026-11-20T06Z/opened")]
+    assert mail.digests == [["opened"] * 3]
+    assert mail.arrived == ["digest/model_00/feature_drift@2026-11-20T06Z/opened"]
+
+
+def test_one_digest_takes_all_that_is_due_of_an_incident(state: StateDatabase, clock: Clock) -> None:
+    mail, policy = Mail(), replace(POLICY, digests=("slack",))
+    fill(state, models=2)
+    happen(state, replace(quiet(1), model="model_00"))
+    mail.before = fails(DeliveryError("busy", retryable=True))
+    deliver(state, mail, clock, policy)
+    mail.before = lambda: None
+    clock.now = hour(1)
+    assert deliver(state, mail, clock, policy).count(Outcome.SENT) == 3
+    assert mail.digests == [["opened", "opened", "resolved"]]
+
+
+def test_a_digest_another_worker_holds_the_beginning_of_leaves_the_end_to_it(
+    state: StateDatabase, clock: Clock
+) -> None:
+    mail, policy = Mail(), replace(POLICY, digests=("slack",))
+    fill(state)
+    happen(state, replace(quiet(1), model="model_00"))
+    assert state.claim("slack", now=NOW, lease=POLICY.lease, worker="other") is not None
+    assert deliver(state, mail, clock, policy).outcomes == ()
+
+
+def test_a_channel_that_asks_to_be_left_alone_gets_nothing_at_all_meanwhile(
+    state: StateDatabase, wire: Wire, clock: Clock
+) -> None:
+    fill(state, models=5)
+    wire.before = fails(DeliveryError("full", retryable=True, retry_after=120))
+    deliver(state, wire, clock)
+    wire.before = lambda: None
+    clock.now = NOW + timedelta(seconds=119)
+    assert deliver(state, wire, clock).outcomes == ()
+    clock.now = NOW + timedelta(seconds=151)
+    assert deliver(state, wire, clock).count(Outcome.SENT) == 5
+    assert [note.attempts for note in state.notifications()] == [2, 1, 1, 1, 1], "waiting is no attempt"
+
+
+def test_an_absurd_wish_to_be_left_alone_holds_the_others_back_for_minutes_only(
+    state: StateDatabase, wire: Wire, clock: Clock
+) -> None:
+    fill(state, models=2)
+    wire.before = fails(DeliveryError("full", retryable=True, retry_after=86_400))
+    deliver(state, wire, clock)
+    wire.before = lambda: None
+    clock.now = NOW + POLICY.longest_pause
+    assert deliver(state, wire, clock).count(Outcome.SENT) == 1
+    assert wire.arrived == ["model_01/feature_drift@2026-11-20T06Z/opened"]
+
+
+def test_what_was_overtaken_is_not_revived(state: StateDatabase, wire: Wire, clock: Clock) -> None:
+    fill(state, models=2)
+    wire.before = fails(DeliveryError("invalid", retryable=False))
+    deliver(state, wire, clock)
+    deliver(state, wire, clock)
+    happen(state, replace(quiet(1), model="model_00"))
+    wire.before = lambda: None
+    assert deliver(state, wire, clock).count(Outcome.SENT) == 1
+    assert state.revive_dead(now=NOW) == 1
+    deliver(state, wire, clock)
+    assert [key.partition("/")[0] for key in wire.arrived] == ["model_00", "model_01"]
+    assert [note.status for note in state.notifications()] == [Posted.OVERTAKEN, Posted.SENT, Posted.SENT]
+    assert state.revive_dead(now=NOW) == 0
+
+
+def test_what_is_revived_together_arrives_in_its_order(state: StateDatabase, wire: Wire, clock: Clock) -> None:
+    fill(state)
+    happen(state, replace(quiet(1), model="model_00"))
+    wire.before = fails(DeliveryError("invalid", retryable=False))
+    deliver(state, wire, clock)
+    deliver(state, wire, clock)
+    assert {note.status for note in state.notifications()} == {Posted.DEAD}
+    wire.before = lambda: None
+    assert state.revive_dead(now=NOW) == 2
+    deliver(state, wire, clock)
+    assert [key.rpartition("/")[2] for key in wire.arrived] == ["opened", "resolved"]
+
+
+def test_the_news_of_a_dead_letter_goes_where_people_read_and_in_the_end_to_the_log(
+    state: StateDatabase, wire: Wire, clock: Clock
+) -> None:
+    channels = {name: Wire() for name in ("console", "pagerduty", "slack", "email", "webhook")}
+    for name, channel in channels.items():
+        channel.name = name
+        if name != "console":
+            channel.before = fails(DeliveryError("invalid", retryable=False))
+    fill(state)
+    for _ in range(5):
+        deliver_pending(state, channels, worker="test", clock=clock, policy=POLICY)
+    assert [(note.channel, note.status) for note in state.notifications()] == [
+        ("slack", Posted.DEAD),
+        ("email", Posted.DEAD),
+        ("console", Posted.SENT),
+    ]
+    assert channels["pagerduty"].arrived == [], "it would page somebody, and never be told the end"
+
+
+def test_a_slow_channel_is_left_for_the_next_call_after_a_while(state: StateDatabase, wire: Wire, clock: Clock) -> None:
+    fill(state, models=6)
+
+    def takes_its_time() -> None:
+        clock.now += timedelta(seconds=9)
+
+    wire.after = takes_its_time
+    assert deliver(state, wire, clock).count(Outcome.SENT) == 4, "after half a minute"
+    assert deliver(state, wire, clock).count(Outcome.SENT) == 2
+
+
+def test_a_channel_that_never_comes_back_is_left_behind_and_its_mail_claimed_anew(
+    state: StateDatabase, wire: Wire, clock: Clock
+) -> None:
+    happen(state, firing(0), channels=("dripping", "slack"))
+    dripping, over = Wire(), threading.Event()
+    dripping.name = "dripping"
+
+    def hangs() -> None:
+        over.wait(30)
+
+    dripping.before = hangs
+    policy = replace(POLICY, lease=timedelta(seconds=0.5))
+    channels = {"dripping": dripping, "slack": wire}
+    report = deliver_pending(state, channels, worker="test", clock=clock, policy=policy)
+    assert [(name, outcome) for _, name, outcome in report.outcomes] == [("slack", Outcome.SENT)]
+    assert report.left_behind == ("dripping",)
+    clock.now = NOW + timedelta(minutes=1)
+    found = state.claim("dripping", now=clock.now, lease=POLICY.lease, worker="other")
+    assert found is not None
+    over.set()
+    assert state.mark_sent(found, now=clock.now)

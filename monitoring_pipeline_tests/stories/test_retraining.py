@@ -4,26 +4,32 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+import pytest
 from mlflow import MlflowClient
 
 from monitoring_pipeline.definitions import deployment_definitions
 from monitoring_pipeline.judge.objectives import BUDGET
-from monitoring_pipeline.judge.verdicts import Level, Verdict
+from monitoring_pipeline.judge.rules import RuleState
+from monitoring_pipeline.judge.verdicts import Level
 from monitoring_pipeline.stores.decision_store import Episode, EpisodeStatus
-from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers
+from monitoring_pipeline.workflow.alerting import apply_rule_outcomes
+from monitoring_pipeline_tests.deployments import ASKED, MODEL, ROWS, Deployment, customers
 from monitoring_pipeline_tests.traffic import START, hour
-from monitoring_pipeline_tests.verdicts import signal
 
 RETRAINING = "churn__retraining"
 SERVED_HOURS = 24
 AGED = {"name": "age", "condition": {"metric": "model.age_days", "above": 1}}
 
 
-def serve_a_day(deployment: Deployment, *, turned: bool, **retraining: Any) -> None:
-    """Serve, process and label a day, with a retraining due at its last hour."""
+def serve_a_day(deployment: Deployment, *, turned: bool, outage: int = 0, **retraining: Any) -> None:
+    """Serve, process and label a day, with a retraining due at its last hour; requests fail in the `outage` last."""
     asked = {"triggers": [AGED], "minimum_labelled_rows": 500, **retraining}
-    deployment.watch({"retraining": ASKED["retraining"] | asked})
-    deployment.serve(0, SERVED_HOURS - 1, turned=turned)
+    logged = {"columns": {"status": "status"}, "rules": None} if outage else {}
+    deployment.watch({"retraining": ASKED["retraining"] | asked, **logged})
+    for number in range(SERVED_HOURS):
+        rows = customers([hour(number)], turned=turned)
+        deployment.log(rows.assign(status="500" if number >= SERVED_HOURS - outage else "200") if outage else rows)
+        deployment.label(rows)
     deployment.set_clock(hour(SERVED_HOURS) + timedelta(minutes=45))
     deployment.compute(0, SERVED_HOURS - 1)
 
@@ -82,19 +88,24 @@ def test_a_worse_challenger_is_rejected_with_the_reason_on_record(deployment: De
 def test_a_better_challenger_waits_while_a_budget_is_spent_and_a_person_may_override_it(
     deployment: Deployment,
 ) -> None:
-    serve_a_day(deployment, turned=True)
-    spent = signal(BUDGET, -0.25, hour=hour(SERVED_HOURS - 1), window="28d", model=MODEL, column="availability")
-    verdict = Verdict(spent, Level.WARNING, 0.0, "objective", "-25% of the budget of availability is left")
+    serve_a_day(deployment, turned=True, outage=3)
     last = hour(SERVED_HOURS - 1)
-    others = deployment.store.read_verdicts(MODEL, last, hour(SERVED_HOURS))[last]
-    deployment.store.write_verdicts(MODEL, last, [*(each for each in others if each.signal.metric != BUDGET), verdict])
+    (budget,) = [
+        verdict
+        for verdict in deployment.store.read_verdicts(MODEL, last, hour(SERVED_HOURS), {BUDGET})[last]
+        if verdict.signal.column == "availability"
+    ]
+    assert (budget.level, budget.signal.detail["bad"]) == (Level.WARNING, 3 * ROWS)
+    allowed = 0.001 * 28 * 24 * ROWS
+    assert budget.signal.value == pytest.approx(1 - 3 * ROWS / allowed)
     result, episode = retrain(deployment)
     assert result.success, "a challenger that has to wait is a result, not a failure"
     assert champion_of(deployment) == "1"
     assert (episode.status, episode.outcome["outcome"]) == (EpisodeStatus.REJECTED, "budget_spent")
-    assert episode.outcome["budgets"] == {"availability": -0.25}
+    found: Any = episode.outcome["budgets"]
+    assert found["availability"] == budget.signal.value
     challenger = deployment.monitoring.registry.version(MODEL, "challenger")
-    assert "-25% of the budget of availability is left" in challenger.tags["rejection_reason"]
+    assert budget.reason in challenger.tags["rejection_reason"]
     assert "with the tags monitoring/override_gate (why)" in challenger.tags["rejection_reason"]
 
     why = {"monitoring/override_gate": "the network failed, not the model"}
@@ -104,7 +115,24 @@ def test_a_better_challenger_waits_while_a_budget_is_spent_and_a_person_may_over
     assert champion_of(deployment) == "2"
     promoted = deployment.monitoring.registry.version(MODEL, "champion")
     assert promoted.tags["promotion_reason"].endswith("overridden by anna: the network failed, not the model")
-    assert "-25% of the budget of availability is left" in promoted.tags["promotion_reason"]
+    assert budget.reason in promoted.tags["promotion_reason"]
+
+
+def test_an_outage_that_burns_the_budget_of_a_day_is_an_incident_within_the_hour(deployment: Deployment) -> None:
+    serve_a_day(deployment, turned=False, outage=1)
+    last = hour(SERVED_HOURS - 1)
+    apply_rule_outcomes(deployment.monitoring, deployment.monitor, hour(0), hour(SERVED_HOURS))
+    outcomes = deployment.store.read_rules(MODEL, last, hour(SERVED_HOURS))[last]
+    fired = {each.rule for each in outcomes if each.state is RuleState.FIRING}
+    assert "availability_budget_burns" in fired
+    alerts = {each.rule: each for each in deployment.monitoring.database.alerts(MODEL)}
+    burns = alerts["availability_budget_burns"]
+    assert (burns.severity, burns.first_hour) == (Level.CRITICAL, last)
+    assert {(entry["metric"], entry["column"]) for entry in burns.evidence_summary} == {
+        ("slo.burn_rate", "availability")
+    }
+    (incident,) = [each for each in deployment.monitoring.database.incidents(MODEL) if burns.rule in each.rules]
+    assert incident.severity is Level.CRITICAL
 
 
 def retraining_job() -> dg.JobDefinition:
