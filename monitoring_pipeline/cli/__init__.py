@@ -14,13 +14,14 @@
     replay-rules   what rules would have sent over the hours that are stored
     outbox         messages that wait or were given up
     heartbeat      when each part was last heard from, or who has fallen silent
+    serve          the scoring service of a monitored model; `switch-traffic` says which part of it answers first
     incident-webhook   signed requests of other programs that act on incidents
 
 Add a command here when a person wants it without Dagster; keep what it does out, in the stage it belongs to. A command
 imports what it needs when it runs: comparing two files must not wait for an orchestrator to load.
 """
 
-from monitoring_pipeline.cli import files, heartbeats, incidents, pipeline  # noqa: F401 - each hangs its commands on the app
+from monitoring_pipeline.cli import files, heartbeats, incidents, pipeline, serve  # noqa: F401 - each hangs its commands on the app
 from monitoring_pipeline.cli.base import app
 
 __all__ = ["app"]

@@ -43,6 +43,7 @@ from monitoring_pipeline.settings.defaults import default_rules, default_trigger
 from monitoring_pipeline.settings.escalation import Escalation, OnCall
 from monitoring_pipeline.settings.evidently import Evidently
 from monitoring_pipeline.settings.freshness import Freshness
+from monitoring_pipeline.settings.logs import LogForm, ParquetLog
 from monitoring_pipeline.settings.objectives import Objectives
 from monitoring_pipeline.settings.operations import Operations
 from monitoring_pipeline.settings.quality import Quality
@@ -93,6 +94,7 @@ class Monitor(Section):
     classes: tuple[str, ...] = ()
     columns: LogColumns = LogColumns()
     labels: Labels = Labels()
+    log: LogForm = ParquetLog()
     aliases: tuple[Name, ...] = Field(default=("champion", "challenger", "shadow"), min_length=1)
     windows: tuple[WindowName, ...] = Field(default=("1h", "24h", "7d"), min_length=1)
     segments: Segments = Segments()

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monitoring_pipeline.describe.kernel import category_names
 from monitoring_pipeline.errors import StoreError
+from monitoring_pipeline.stores.logs import together
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -113,33 +113,5 @@ def parquet_errors(path: Path) -> Iterator[None]:
 
 
 def read_together(paths: list[Path]) -> pa.Table | None:
-    """Return files as one table, in the order of their names; None for no files.
-
-    A column whose type differs between files becomes text where no type holds both: a producer that suddenly writes
-    numbers as text must not cost the other columns.
-    """
-    if not paths:
-        return None
-    tables = [read_parquet(path) for path in sorted(paths)]
-    if (together := _concatenated(tables)) is not None:
-        return together
-    names = {name for table in tables for name in table.column_names}
-    mixed = [
-        name for name in names if _concatenated([t.select([name]) for t in tables if name in t.column_names]) is None
-    ]
-    return pa.concat_tables([_with_text(table, mixed) for table in tables], promote_options="permissive")
-
-
-def _concatenated(tables: Sequence[pa.Table]) -> pa.Table | None:
-    """Return tables as one, or None where a column has no type that holds what all of them have in it."""
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException:
-        return None
-
-
-def _with_text(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    for name in names:
-        if name in table.column_names:
-            table = table.set_column(table.column_names.index(name), name, category_names(table[name]))
-    return table
+    """Return files as one table, in the order of their names; None for no files."""
+    return together([read_parquet(path) for path in sorted(paths)])

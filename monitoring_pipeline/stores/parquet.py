@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.labels import LabelArrival, LabelColumns
-from monitoring_pipeline.capture.predictions import TIME_TYPE, LogColumns, as_utc, require_columns
+from monitoring_pipeline.capture.predictions import TIME_TYPE, LogColumns
 from monitoring_pipeline.capture.windows import HOUR, Window, hour_of
 from monitoring_pipeline.describe.profiles import rows_by_hour
 from monitoring_pipeline.stores.files import digest, parquet_bytes, publish, publish_new, read_together
+from monitoring_pipeline.stores.logs import by_presence_of_time
 
 HOUR_FORMAT = "%Y-%m-%dT%HZ"
 
@@ -55,10 +56,8 @@ class ParquetPredictionLog:
 
     def append(self, model: str, rows: pa.Table) -> int:
         time = self._columns.predicted_at
-        require_columns(rows, [time], table="rows to store")
-        moments = as_utc(rows[time], name=time, table="rows to store", each_alone=True)
-        placed, lost = rows.set_column(rows.column_names.index(time), time, moments), rows.filter(moments.is_null())
-        parts = list(rows_by_hour(placed.filter(moments.is_valid()), time=time).items())
+        placed, lost = by_presence_of_time(rows, time)
+        parts = list(rows_by_hour(placed, time=time).items())
         folders = [self._folder(model, hour) for hour, _ in parts]
         tables = [part for _, part in parts]
         if lost.num_rows:
@@ -100,7 +99,9 @@ class ParquetLabelLog:
     def append(self, model: str, labels: pa.Table, *, hours: Sequence[datetime]) -> LabelArrival:
         # The journal is written last: an arrival that is listed has its labels in place.
         folder = model_folder(self._root, "labels", model)
-        for hour, part in _by_hour(labels, self._columns.labelled_at).items():
+        time = self._columns.labelled_at
+        placed, _ = by_presence_of_time(labels, time)  # those without a time belong to no hour
+        for hour, part in rows_by_hour(placed, time=time).items():
             content = parquet_bytes(part)
             publish(folder / f"known={hour_name(hour)}" / f"{digest(content)}.parquet", content)
         return self._record(folder / "arrivals", labels.num_rows, hours)
@@ -139,11 +140,3 @@ class ParquetLabelLog:
             entry = json.loads(path.read_bytes())
             found.append(LabelArrival(int(path.stem), entry["rows"], tuple(map(parse_hour, entry["hours"]))))
         return found
-
-
-def _by_hour(rows: pa.Table, time: str) -> dict[datetime, pa.Table]:
-    """Split rows by hour; those without a time belong to none and are left out."""
-    require_columns(rows, [time], table="rows to store")
-    moments = as_utc(rows[time], name=time, table="rows to store", each_alone=True)
-    rows = rows.set_column(rows.column_names.index(time), time, moments)
-    return rows_by_hour(rows.filter(rows[time].is_valid()), time=time)

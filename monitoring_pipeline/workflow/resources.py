@@ -91,7 +91,7 @@ class Monitoring(dg.ConfigurableResource[Any]):
 
     def stages(self, monitor: Monitor) -> Stages:
         """Return the stages of one monitor on this deployment's stores."""
-        return stages_at(monitor, self.deployment)
+        return stages_at(monitor, self.deployment, self.secret)
 
     def secret(self, variable: str) -> str | None:
         """Return the value of an environment variable that holds a secret; None when it is not set."""

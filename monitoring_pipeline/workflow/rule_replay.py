@@ -24,6 +24,7 @@ from monitoring_pipeline.notify.alerts import AlertPolicy
 from monitoring_pipeline.notify.replay import Replay, replay
 from monitoring_pipeline.settings.checks import BUDGETS
 from monitoring_pipeline.settings.deployment import Deployment
+from monitoring_pipeline.settings.logs import ParquetLog
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.hourly import signal_of
 from monitoring_pipeline.workflow.stages import REPORTS, Stages, stages_at
@@ -83,7 +84,9 @@ def replay_stored(
             raise _problem(
                 candidate.name, "rules", "there is none.", "Name some, or leave `rules:` out for the default."
             )
-    every = [stages_at(candidate.monitor, deployment) for candidate in candidates]
+    # Nothing is read of the log: wherever it is, it need not be reached.
+    monitors = [candidate.monitor.model_copy(update={"log": ParquetLog()}) for candidate in candidates]
+    every = [stages_at(monitor, deployment, lambda _: None) for monitor in monitors]
     judged = every[0].hourly.hours("verdicts", every[0].model)
     asked = [hour for hour in judged if (start is None or hour >= start) and (end is None or hour < end)]
     if not asked:

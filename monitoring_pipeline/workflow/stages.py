@@ -12,8 +12,8 @@ from functools import partial
 
 import pyarrow as pa
 
-from monitoring_pipeline.capture.labels import join_labels, prepare_labels, timely_labels
-from monitoring_pipeline.capture.predictions import prepare_predictions
+from monitoring_pipeline.capture.labels import LabelLog, join_labels, prepare_labels, timely_labels
+from monitoring_pipeline.capture.predictions import PredictionLog, prepare_predictions
 from monitoring_pipeline.capture.sampling import sample_rows
 from monitoring_pipeline.capture.windows import HOUR, Window, hour_of, window_length
 from monitoring_pipeline.describe.business import BusinessProfile
@@ -47,8 +47,8 @@ from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
-from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
 from monitoring_pipeline.stores.reference_store import ReferenceStore
+from monitoring_pipeline.workflow.logs import Secret, logs_at
 from monitoring_pipeline.workflow.reports import (
     Labelled,
     Requests,
@@ -84,8 +84,8 @@ class Stages:
     """One monitor and the stores its stages work on."""
 
     monitor: Monitor
-    predictions: ParquetPredictionLog
-    labels: ParquetLabelLog
+    predictions: PredictionLog
+    labels: LabelLog
     hourly: HourlyStore
     references: ReferenceStore
 
@@ -402,13 +402,14 @@ class Stages:
         return {version: reference for version, reference in found.items() if reference is not None}
 
 
-def stages_at(monitor: Monitor, deployment: Deployment) -> Stages:
+def stages_at(monitor: Monitor, deployment: Deployment, secret: Secret) -> Stages:
     """Return the stages of a monitor on the stores of a deployment."""
     data = deployment.state_directory / "data"
+    predictions, labels = logs_at(monitor, data, secret)
     return Stages(
         monitor=monitor,
-        predictions=ParquetPredictionLog(data, monitor.columns),
-        labels=ParquetLabelLog(data, monitor.labels.columns()),
+        predictions=predictions,
+        labels=labels,
         hourly=HourlyStore(data),
         references=ReferenceStore(data, MlflowRegistry(deployment.tracking_uri)),
     )
