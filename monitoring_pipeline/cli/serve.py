@@ -47,7 +47,10 @@ def serve(
             raise SettingsError([Problem("environment", None, API_KEYS, found, fix)])
         deployment = deployment_here()
         clock = service_clock(deployment, lambda: datetime.now(UTC))  # noqa: TID251 - when a request came
-        service = scoring_service(load_monitor(monitor), deployment, clock=clock, rate=rate, poll_s=poll, api_keys=keys)
+        secret = os.environ.get  # noqa: TID251 - asked when a log in a database is opened
+        service = scoring_service(
+            load_monitor(monitor), deployment, clock=clock, rate=rate, poll_s=poll, api_keys=keys, secret=secret
+        )
     # Standard output is for the lines of JSON alone.
     lines = logging.StreamHandler()
     lines.setFormatter(_AsJson())

@@ -235,6 +235,10 @@ def _together(alert: Alert, incident: Incident, policy: GroupingPolicy) -> Tie |
     return None
 
 
+def _place(entry: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(entry[name] for name in ("metric", "column", "segment", "window"))
+
+
 def _of_all(evidence: Sequence[Mapping[str, object]]) -> set[str]:
     """Return the reports that say something of the whole model, not of a column or a segment."""
     return {_report(entry) for entry in evidence if not entry["column"] and not entry["segment"]}
@@ -256,7 +260,13 @@ def moved_by(alert: Alert, moved: Transition, home: Incident | None, why: str, *
         return _less(home, alert, now)
     worst = max(home.severity, alert.severity, key=lambda level: level.rank)
     reopened = home.status is Status.RESOLVED
-    others = tuple(entry for entry in home.evidence_summary if entry.get("rule") != alert.rule and not reopened)
+    leads = alert.rule == home.rule or worst is not home.severity
+    mine = {_place(entry) for entry in alert.evidence_summary}
+    others = tuple(
+        entry
+        for entry in home.evidence_summary
+        if not reopened and entry.get("rule") != alert.rule and _place(entry) not in mine
+    )
     evidence = _ranked([*(entry | {"rule": alert.rule} for entry in alert.evidence_summary), *others])
     grown = replace(
         home,
@@ -266,10 +276,11 @@ def moved_by(alert: Alert, moved: Transition, home: Incident | None, why: str, *
         rules=tuple(dict.fromkeys([*home.rules, alert.rule])),
         firing=tuple(dict.fromkeys([*home.firing, alert.rule])),
         evidence_summary=evidence,
-        reason=alert.reason,
+        reason=alert.reason if reopened or leads else home.reason,
         runbook=home.runbook or alert.runbook,
         owner=home.owner or alert.owner,
-        sev=min(home.sev, _sev(worst, evidence)),
+        # What goes on is no news: a person may have said by now how grave it is.
+        sev=home.sev if moved.step is Step.UPDATED else min(home.sev, _sev(worst, evidence)),
     )
     if reopened:
         return Move(_reopened(grown, now), Step.REOPENED, why)
@@ -324,9 +335,7 @@ def _less(home: Incident, alert: Alert, now: datetime) -> Move:
     fewer = replace(home, firing=firing, updated_at=now, last_hour=max(home.last_hour, alert.last_hour))
     if firing:
         return Move(fewer, Step.UPDATED, "others_still_fire")
-    return Move(
-        replace(fewer, status=Status.RESOLVED, resolved_at=now, reason=alert.reason), Step.RESOLVED, "all_quiet"
-    )
+    return Move(replace(fewer, status=Status.RESOLVED, resolved_at=now), Step.RESOLVED, "all_quiet")
 
 
 def _ranked(evidence: Sequence[dict[str, object]]) -> tuple[dict[str, object], ...]:
@@ -367,7 +376,8 @@ def act_on(incident: Incident, action: Action) -> Move:
                 "sev": int(str(action.fields.get("sev", incident.sev))),
                 "kind": Kind(str(action.fields.get("kind", incident.kind))),
             }
-            return Move(replace(incident, updated_at=at, **changes), Step.TRIAGED, action.text)  # type: ignore[arg-type]
+            said = f"SEV-{changes['sev']}, {changes['kind']}" + (f": {action.text}" if action.text else "")
+            return Move(replace(incident, updated_at=at, **changes), Step.TRIAGED, said)  # type: ignore[arg-type]
         case ActionKind.ACKNOWLEDGE if is_open:
             if incident.acknowledged_at is not None:
                 raise ActionError(

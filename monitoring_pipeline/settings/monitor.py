@@ -42,6 +42,7 @@ from monitoring_pipeline.settings.conditions import Name, RuleForm, Section, Win
 from monitoring_pipeline.settings.defaults import default_rules, default_triggers, default_window, watched_metrics
 from monitoring_pipeline.settings.escalation import Escalation, OnCall
 from monitoring_pipeline.settings.evidently import Evidently
+from monitoring_pipeline.settings.experiments import Experiment
 from monitoring_pipeline.settings.freshness import Freshness
 from monitoring_pipeline.settings.logs import LogForm, ParquetLog
 from monitoring_pipeline.settings.objectives import Objectives
@@ -69,6 +70,9 @@ from monitoring_pipeline.settings.sections import (
 )
 from monitoring_pipeline.settings.skew import Skew
 from monitoring_pipeline.settings.slices import Slices
+
+ACTUAL = "actual"
+"""What the label is called once it is joined; it stands in no log."""
 
 _MODEL = matching(r"\w+", "Use letters, digits and _; a registry name with others goes into registered_model.")
 _OWNER = matching(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+", "An owner is an e-mail address or team:<name>.")
@@ -121,6 +125,7 @@ class Monitor(Section):
     on_call: OnCall = OnCall()
     escalation: Escalation = Escalation()
     objectives: Objectives = Objectives()
+    experiments: Mapping[Name, Experiment] = Field(default_factory=dict)
 
     @property
     def registry_name(self) -> str:
@@ -156,8 +161,14 @@ class Monitor(Section):
         bounds = (
             name for name in (self.columns.lower, self.columns.upper, self.columns.request, self.columns.item) if name
         )
+        tested = [
+            name
+            for each in self.experiments.values()
+            for name in (each.outcome, each.unit, each.covariate)
+            if name and name != ACTUAL
+        ]
         named = (name for formula in self.business.values() for name in names_of(formula.formula))
-        return tuple(dict.fromkeys([*described, *bounds, *self.fairness.attributes, *sources, *named]))
+        return tuple(dict.fromkeys([*described, *bounds, *self.fairness.attributes, *sources, *named, *tested]))
 
     def feature_columns(self) -> tuple[str, ...]:
         """Return the features as they are described: a date and time by its parts."""

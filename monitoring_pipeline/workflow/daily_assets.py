@@ -12,6 +12,7 @@ from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.attribution_report import report_attributions
 from monitoring_pipeline.workflow.evidently_report import report_evidently
+from monitoring_pipeline.workflow.experiment_report import report_experiments
 from monitoring_pipeline.workflow.partitions import daily_partitions
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.sample_report import report_samples
@@ -89,7 +90,21 @@ def daily_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
     def evidently_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
         return report_evidently(context, monitoring, monitor)
 
+    @dg.asset(
+        **daily(
+            "experiment_report",
+            "What each arm of every experiment showed so far, with the looks at it and what follows.",
+            "experiments_go_on",
+            "No experiment of the last day of the run is decided; one that is wants somebody to act.",
+            deps=("label_log",),
+        ),
+        kinds={"parquet"},
+    )
+    def experiments(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return report_experiments(context, monitoring, monitor)
+
     asked = {
+        experiments: bool(monitor.experiments),
         slice_report: monitor.slices.enabled and monitor.task is not Task.RANKING,
         evidently_report: monitor.evidently.enabled,
     }

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import isfinite
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.evaluate.performance import measures_of
 from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType
 from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETTER
-from monitoring_pipeline.notify.alerts import Step
+from monitoring_pipeline.notify.alerts import Step, summarise
 from monitoring_pipeline.notify.incidents import Incident
 from monitoring_pipeline.notify.postmortem import Facts, Line, Score
 from monitoring_pipeline.settings.deployment import Deployment
@@ -23,6 +26,9 @@ from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.incident_store import IncidentEvent
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline.stores.reference_store import ReferenceStore
+
+PLACE = ("metric", "column", "segment", "window")
+"""What a verdict is of."""
 
 
 def facts_on_record(database: StateDatabase, deployment: Deployment, incident: Incident) -> Facts:
@@ -74,21 +80,29 @@ def _end(incident: Incident, *, evaluated: bool) -> datetime:
 
 def _evidence(store: HourlyStore, incident: Incident, events: Sequence[IncidentEvent]) -> list[dict[str, object]]:
     """Return each verdict of the timeline in the hour in which it lay furthest beyond its threshold, that one first."""
-    worst: dict[tuple[object, ...], tuple[float, datetime, dict[str, object]]] = {}
-    shown = [(event.hour, event.evidence) for event in events]
-    for hour, evidence in [*shown, (incident.last_hour, incident.evidence_summary)]:
-        for each in evidence:
-            place = tuple(each[name] for name in ("metric", "column", "segment", "window"))
-            beyond = _beyond(each["value"], each["threshold"])
-            if place not in worst or beyond > worst[place][0]:  # of the same again, the hour it was first seen
-                worst[place] = beyond, hour, each
+    shown = [*((event.hour, event.evidence) for event in events), (incident.last_hour, incident.evidence_summary)]
+    named = {_place(each): (hour, each) for hour, evidence in reversed(shown) for each in evidence}
+    start, end = hour_of(incident.first_hour), hour_of(incident.last_hour) + HOUR
+    worst: dict[tuple[object, ...], tuple[float, datetime]] = {}
+    for at, table in store.read(
+        "verdicts", incident.model, start, end, [*PLACE, "value", "threshold", "level"]
+    ).items():
+        for row in table.filter(pc.is_in(table["level"], pa.array(["warning", "critical"]))).to_pylist():
+            beyond = _beyond(row["value"], row["threshold"])
+            if _place(row) in named and beyond > worst.get(_place(row), (0.0, at))[0]:
+                worst[_place(row)] = beyond, at
     found = []
-    for _, hour, each in sorted(worst.values(), key=lambda entry: -entry[0]):
-        verdicts = store.read_verdicts(incident.model, hour, hour + HOUR, {str(each["metric"])}).get(hour, [])
-        signals = [verdict.signal for verdict in verdicts if verdict.signal.value == each["value"]]
-        bins = next((bins for signal in signals if (bins := signal.detail.get("bins"))), each.get("bins", ()))
-        found.append(each | {"hour": f"{hour:%Y-%m-%d %H:%M}", "bins": bins})
-    return found
+    for place, (hour, each) in named.items():
+        beyond, hour = worst.get(place, (_beyond(each["value"], each["threshold"]), hour))
+        stored = store.read_verdicts(incident.model, hour, hour + HOUR, {str(each["metric"])}).get(hour, [])
+        there = [entry for verdict in stored for entry in summarise([verdict]) if _place(entry) == place]
+        taken = max(there, key=lambda entry: _beyond(entry["value"], entry["threshold"]), default=each)
+        found.append((beyond, taken | {"hour": f"{hour:%Y-%m-%d %H:%M}"}))
+    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _place(entry: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(entry[name] or "" for name in PLACE)
 
 
 def _beyond(value: object, threshold: object) -> float:

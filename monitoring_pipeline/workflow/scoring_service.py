@@ -7,7 +7,7 @@ serve.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.files import publish
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
-from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
 from monitoring_pipeline.stores.reference_store import ReferenceStore
+from monitoring_pipeline.workflow.logs import Secret, logs_at
 
 SWITCH = (CHAMPION, CHALLENGER, FALLBACK, RULE)
 """What can be asked first."""
@@ -62,6 +62,19 @@ class RegisteredModels:
         return load_scorer(uri, self.model, version, self.trusted_types, task=self.task)
 
 
+def router_of(monitor: Monitor, clock: Callable[[], datetime]) -> Router | None:
+    """Return the router of the monitor's first experiment, which sends nobody astray before it begins or after it."""
+    if not monitor.experiments:
+        return None
+    name, asked = next(iter(monitor.experiments.items()))
+    split, end = asked.assignment(name), asked.start + timedelta(days=asked.max_days)
+
+    def assign(unit: str) -> str | None:
+        return split.arm(unit) if asked.start <= clock() < end else None
+
+    return Router(assign, unit=asked.unit or "")
+
+
 def scoring_service(
     monitor: Monitor,
     deployment: Deployment,
@@ -71,12 +84,16 @@ def scoring_service(
     poll_s: float = 10.0,
     api_keys: Sequence[str] = (),
     router: Router | None = None,
+    secret: Secret = lambda _variable: None,
 ) -> FastAPI:
-    """Return the service, with its models loaded; raises RegistryError where there is no champion to load."""
+    """Return the service, with its models loaded; raises RegistryError where there is no champion to load.
+
+    `secret` gives the address of the log where that is in a database.
+    """
     model, registry = monitor.registry_name, MlflowRegistry(deployment.tracking_uri)
+    router = router or router_of(monitor, clock)
     data = deployment.state_directory / "data"
-    predictions = ParquetPredictionLog(data, monitor.columns)
-    labels = ParquetLabelLog(data, monitor.labels.columns())
+    predictions, labels = logs_at(monitor, data, secret)
     source = RegisteredModels(registry, model, monitor.retraining.trusted_types, monitor.task)
     references = ReferenceStore(data, registry)
     champion = source.aliases().get(CHAMPION, "")

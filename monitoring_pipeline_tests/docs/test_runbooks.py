@@ -2,35 +2,38 @@ import os
 import re
 import subprocess
 import sysconfig
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+import typer
 
-from monitoring_pipeline.capture.labels import LabelColumns
-from monitoring_pipeline.capture.predictions import LogColumns
-from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
-from monitoring_pipeline.judge.verdicts import Level
+from monitoring_pipeline.cli import app
 from monitoring_pipeline.settings.defaults import default_rules
 from monitoring_pipeline.settings.load import load_monitors
-from monitoring_pipeline.stores.hourly import HourlyStore
-from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
-from monitoring_pipeline_tests.verdicts import verdict
+from monitoring_pipeline.workflow.alerting import apply_rule_outcomes
+from monitoring_pipeline_tests.deployments import customers, deploying
+from monitoring_pipeline_tests.pages import GUIDES, README, ROOT
+from monitoring_pipeline_tests.traffic import hour
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
-NAMES = {
-    "business-metric-drop",
-    "error-rate",
-    "feature-drift",
-    "high-latency",
-    "low-accuracy",
-    "prediction-drift",
-    "stale-data",
-}
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Root cause", "Escalation", "Communication"]
-HOUR = datetime(2013, 4, 29, 8, tzinfo=UTC)
+FINDS = {
+    "business-metric-drop": "performance_decline",
+    "error-rate": "timeout",
+    "feature-drift": "drift.psi · tenure",
+    "high-latency": "900",
+    "low-accuracy": "performance.accuracy",
+    "prediction-drift": "score_drift",
+    "stale-data": "hourly_churn",
+}
+"""What following the diagnosis of a page brings to light in the deployment of these tests."""
+
+BROKEN, LAST = 6, 14
+
+# One worker has the deployment.
+pytestmark = pytest.mark.xdist_group("runbooks")
 
 
 def shell_blocks(page: Path) -> list[str]:
@@ -42,49 +45,50 @@ BLOCKS = [(page.stem, block) for page in PAGES for block in shell_blocks(page)]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A deployment's folder after one hour of a model called churn: logged, labelled, judged."""
-    home = tmp_path_factory.mktemp("home")
-    log = LogColumns(latency_ms={"total": "latency_ms"}, status="status")
-    ParquetPredictionLog(home / "data", log).append(
-        "churn",
-        pa.table(
-            {
-                "prediction_id": ["a", "b"],
-                "predicted_at": [HOUR, HOUR],
-                "model_version": ["1", "1"],
-                "prediction": [0.0, 1.0],
-                "score": [0.2, 0.8],
-                "tenure": [3.0, None],
-                "latency_ms": [12.0, 90.0],
-                "status": ["ok", "timeout"],
-            }
-        ),
-    )
-    labels = pa.table({"prediction_id": ["a"], "actual": [0.0], "labelled_at": [HOUR]})
-    ParquetLabelLog(home / "data", LabelColumns()).append("churn", labels, hours=[HOUR])
-    hourly = HourlyStore(home / "data")
-    verdicts = [
-        verdict(Level.WARNING, column="tenure", hour=HOUR),
-        verdict(Level.CRITICAL, column="score", hour=HOUR),
-        verdict(Level.CRITICAL, "performance.accuracy", hour=HOUR),
-        verdict(Level.UNKNOWN, "performance.roc_auc", hour=HOUR),
-    ]
-    hourly.write_verdicts("churn", HOUR, verdicts)
-    fired = RuleOutcome("feature_drift", "churn", HOUR, RuleState.FIRING, Level.WARNING, "tenure is far off")
-    hourly.write_rules("churn", HOUR, [fired])
-    return home
+def home(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A deployment whose tenure turned into seconds, while requests became slow and some failed."""
+    home = tmp_path_factory.mktemp("runbooks") / "home"
+    with pytest.MonkeyPatch.context() as patch, deploying(template, home, patch) as made:
+        made.watch({"rules": None, "columns": {"latency_ms": {"total": "latency_ms"}, "status": "status"}})
+        rows = customers([hour(number) for number in range(LAST + 1)])
+        bad = rows["predicted_at"] >= hour(BROKEN)
+        rows = rows.assign(latency_ms=12.0, status="ok")
+        rows.loc[bad, "tenure"] *= 86_400
+        rows.loc[bad, "latency_ms"] = 900.0
+        rows.loc[bad & (rows.index % 9 == 0), "status"] = "timeout"
+        made.log(rows)
+        made.label(rows)
+        made.set_clock(hour(LAST + 1) + timedelta(minutes=20))
+        made.compute(0, LAST)
+        apply_rule_outcomes(made.monitoring, made.monitor, hour(0), hour(LAST + 1))
+        yield home
+
+
+@pytest.fixture(scope="module")
+def printed(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each diagnosis command printed, all of one page in one folder."""
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "MODEL": "churn", "SINCE": f"{hour(BROKEN):%Y-%m-%d}"}
+    found: dict[str, str] = {}
+    for page, block in BLOCKS:
+        folder = tmp_path_factory.mktemp(page)
+        done = subprocess.run(
+            ["bash", "-e", "-c", block], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{page}: {block}{done.stderr}"
+        found[block] = found.get(block, "") + done.stdout
+    return found
 
 
 def test_there_is_a_page_for_every_kind_of_alarm() -> None:
-    assert {page.stem for page in PAGES} == NAMES
+    assert {page.stem for page in PAGES} == set(FINDS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_has_the_same_sections_and_fits_on_a_page(page: Path) -> None:
     lines = page.read_text().splitlines()
     assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == SECTIONS
-    assert len(lines) <= 60
+    assert len(lines) <= 70
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -101,12 +105,26 @@ def test_every_rule_by_default_and_of_the_monitors_here_links_a_page_that_exists
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[f"{page}-{place}" for place, (page, _) in enumerate(BLOCKS)])
-def test_a_diagnosis_command_runs_and_finds_something(page: str, block: str, home: Path, tmp_path: Path) -> None:
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "MONITORING_HOME": str(home), "MODEL": "churn"}
-    done = subprocess.run(
-        ["bash", "-e", "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search("2013-04-29|2 rows|churn|tenure", done.stdout), done.stdout
-    assert "Empty DataFrame" not in done.stdout
+def test_a_diagnosis_command_runs_and_finds_something(page: str, block: str, printed: dict[str, str]) -> None:
+    assert re.search(r"2026-11-20|[0-9]+ rows|churn", printed[block]), printed[block]
+    assert "Empty DataFrame" not in printed[block]
+
+
+@pytest.mark.parametrize(("page", "found"), FINDS.items(), ids=list(FINDS))
+def test_the_diagnosis_of_a_page_brings_to_light_what_it_is_about(
+    page: str, found: str, printed: dict[str, str]
+) -> None:
+    assert found in "".join(printed[block] for name, block in BLOCKS if name == page)
+
+
+@pytest.mark.parametrize("page", [README, *GUIDES, *PAGES], ids=lambda page: page.stem)
+def test_every_command_a_page_names_exists_with_the_options_it_gives(page: Path) -> None:
+    """Whether it is run or only shown."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    text = re.sub(r"\\\n *", "", page.read_text())
+    wrong = []
+    for name, rest in re.findall(r"(?<![\w/-])monitoring-pipeline ([a-z][a-z-]+)([^`\n|&;]*)", text):
+        options = re.findall(r"(?<!\S)(--[a-z-]+)", rest)
+        known = {option for each in commands[name].params for option in each.opts} if name in commands else set()
+        wrong += [f"{name} {option}" for option in options if option not in known] + ([name] if not known else [])
+    assert wrong == []

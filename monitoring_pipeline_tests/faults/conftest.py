@@ -3,6 +3,7 @@
 from monitoring_pipeline_tests.stores.conftest import (  # noqa: F401 - fixtures
     migrated_postgres,
     migrated_sqlite,
+    postgres_only,
     postgres_url,
     state,
     state_url,

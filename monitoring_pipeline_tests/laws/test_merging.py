@@ -26,6 +26,7 @@ from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.describe.binary_outcomes import BinaryOutcomes
 from monitoring_pipeline.describe.business import BusinessProfile, FormulaSums
 from monitoring_pipeline.describe.columns import Column, ColumnKind
+from monitoring_pipeline.describe.experiment_arms import ExperimentArm, ExperimentColumns
 from monitoring_pipeline.describe.formulas import Formula
 from monitoring_pipeline.describe.freshness import FreshnessProfile, LoggedSource, SourceAges
 from monitoring_pipeline.describe.intake import IntakeProfile
@@ -354,6 +355,27 @@ def operations_profiles(draw: st.DrawFn) -> Case:
     )
 
 
+# Quarters, whose sums and squares are exact: those of arms are of either sign and may cancel.
+OUTCOMES = st.one_of(st.none(), st.integers(-40, 40).map(lambda number: number / 4), st.sampled_from(NOT_FINITE))
+
+
+@st.composite
+def experiment_arms(draw: st.DrawFn) -> Case:
+    what, log = ExperimentColumns("users_at", "by", "items_at"), LogColumns(status="status", latency_ms={"total": "ms"})
+    parts = []
+    for part in draw(served_rows()):
+        for name in ("users_at", "items_at"):
+            values = draw(st.lists(OUTCOMES, min_size=part.num_rows, max_size=part.num_rows))
+            part = part.set_column(part.column_names.index(name), name, pa.array(values, pa.float64()))
+        parts.append(part)
+    return Case(
+        [ExperimentArm.of(part, what, log) for part in parts],
+        ExperimentArm.of(pa.concat_tables(parts), what, log),
+        ExperimentArm.empty(),
+        lambda record: ExperimentArm.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))),
+    )
+
+
 @st.composite
 def freshness_profiles(draw: st.DrawFn) -> Case:
     ages = {"users": timedelta(hours=6), "items": timedelta(minutes=5)}
@@ -484,6 +506,7 @@ EXAMPLES: Mapping[str, st.SearchStrategy[Case]] = {
         outcome_profiles(), multiclass_outcomes(), regression_outcomes(), ranking_outcomes()
     ),
     "monitoring_pipeline.describe.moments:Moments": moments(),
+    "monitoring_pipeline.describe.experiment_arms:ExperimentArm": experiment_arms(),
     "monitoring_pipeline.describe.freshness:FreshnessProfile": freshness_profiles(),
     "monitoring_pipeline.describe.freshness:SourceAges": source_ages(),
     "monitoring_pipeline.describe.label_arrivals:LabelArrivals": label_arrivals(),
