@@ -12,7 +12,7 @@ DEMO := $(CURDIR)/.monitoring/demo
 SIGNALS := $(shell env --default-signal=INT,TERM true 2>/dev/null && echo env --default-signal=INT,TERM)
 
 # The other files of benchmarks/ make the rows, or measure something else than time.
-SPEED := $(filter-out benchmarks/workload.py benchmarks/calibration.py, $(sort $(wildcard benchmarks/*.py)))
+SPEED := $(filter-out benchmarks/workload.py benchmarks/calibration.py benchmarks/experiments.py benchmarks/rule_replay.py, $(sort $(wildcard benchmarks/*.py)))
 
 # Nothing here reports home.
 export DO_NOT_TRACK := true

@@ -139,7 +139,7 @@ def test_a_person_takes_an_incident_through_its_life_and_every_word_is_on_record
     steps = [(line["step"], line["author"], line["why"]) for line in done("incident", DRIFT)["timeline"]]
     assert steps[1:] == [
         ("acknowledged", "ana", ""),
-        ("triaged", "ana", ""),
+        ("triaged", "ana", "SEV-1, model"),
         ("noted", "ben", "the source changed a unit"),
         ("mitigated", "ana", "rolled back to 11"),
         ("resolved", "ana", ""),
@@ -292,14 +292,14 @@ def test_what_comes_from_data_neither_steers_a_terminal_nor_forges_markup(home: 
 def test_an_incident_of_a_model_without_monitor_can_be_taken_on_and_the_console_hears_it(home: Path) -> None:
     happen(home, firing(0, model="gone"))
     assert done("ack", "gone", "--by", "ana")["status"] == "open"
-    assert told(home, "acknowledged") == ["console"]
+    assert told(home, "acknowledged") == ["console", "slack:#ml"], "and whoever was told that it began"
 
 
 def test_who_takes_on_a_service_that_is_down_is_told_where_the_services_file_says(home: Path) -> None:
     (home / "services.yaml").write_text(json.dumps({"notifications": {"slack": {"channel": "#ops"}}}))
     happen(home, firing(0, rule="health_database", model="deployment"))
     assert run("ack", "deployment", "--by", "ana").exit_code == 0
-    assert told(home, "acknowledged") == ["console", "slack:#ops"]
+    assert told(home, "acknowledged") == ["console", "slack:#ops", "slack:#ml"], "and whoever was told that it began"
 
 
 def test_a_mistake_in_a_file_keeps_nobody_from_taking_an_incident_on(home: Path) -> None:

@@ -63,7 +63,7 @@ class Why(StrEnum):
     IN_COOLDOWN = "in_cooldown"
     QUIET_NOT_LONG_ENOUGH = "quiet_not_long_enough"
     HOUR_ALREADY_SEEN = "hour_already_seen"
-    RULE_IS_GONE = "rule_is_gone"
+    CRITICAL_AGAIN = "critical_again"  # in an incident that was critical before, and had calmed down
 
 
 @dataclass(frozen=True, slots=True)

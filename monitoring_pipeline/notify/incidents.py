@@ -183,6 +183,8 @@ def advance(
         if alert.incident_id is None:
             home, why = home_of(alert, list(known.incidents.values()), grouping) or (None, "")
         move = moved_by(alert, moved, home, why, now=now)
+        if move.step is Step.JOINED and alert.severity is Level.CRITICAL and not _critical_beside(alert, known, move):
+            move = replace(move, step=Step.WORSENED, why=Why.CRITICAL_AGAIN.value)
         if alert.rule in grouping.informative:
             move = replace(move, incident=replace(move.incident, sev=INFORMATIVE))
         known.incidents[move.incident.id] = move.incident
@@ -192,6 +194,15 @@ def advance(
         known.past.append(current)
     known.alerts[alert.fingerprint] = alert
     return moved, move
+
+
+def _critical_beside(alert: Alert, known: Known, move: Move) -> bool:
+    """Whether another rule of the same incident is critical now: then people are at it already."""
+    return any(
+        other.severity is Level.CRITICAL and other.status is Status.OPEN and other.incident_id == move.incident.id
+        for other in known.alerts.values()
+        if other.fingerprint != alert.fingerprint
+    )
 
 
 def home_of(alert: Alert, known: Sequence[Incident], policy: GroupingPolicy) -> tuple[Incident, str] | None:
@@ -258,8 +269,9 @@ def moved_by(alert: Alert, moved: Transition, home: Incident | None, why: str, *
         return Move(_opened(alert, now), Step.OPENED, moved.why.value)
     if moved.step is Step.RESOLVED:
         return _less(home, alert, now)
-    worst = max(home.severity, alert.severity, key=lambda level: level.rank)
     reopened = home.status is Status.RESOLVED
+    # What comes back is as grave as it is now, not as it was.
+    worst = alert.severity if reopened else max(home.severity, alert.severity, key=lambda level: level.rank)
     leads = alert.rule == home.rule or worst is not home.severity
     mine = {_place(entry) for entry in alert.evidence_summary}
     others = tuple(
@@ -280,7 +292,7 @@ def moved_by(alert: Alert, moved: Transition, home: Incident | None, why: str, *
         runbook=home.runbook or alert.runbook,
         owner=home.owner or alert.owner,
         # What goes on is no news: a person may have said by now how grave it is.
-        sev=home.sev if moved.step is Step.UPDATED else min(home.sev, _sev(worst, evidence)),
+        sev=home.sev if moved.step is Step.UPDATED else min(4 if reopened else home.sev, _sev(worst, evidence)),
     )
     if reopened:
         return Move(_reopened(grown, now), Step.REOPENED, why)

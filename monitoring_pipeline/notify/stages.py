@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from monitoring_pipeline.notify.alerts import Status, Step
+from monitoring_pipeline.notify.alerts import Status, Step, Why
 from monitoring_pipeline.notify.incidents import INFORMATIVE, Incident, Move
 from monitoring_pipeline.notify.messages import Message, message_of
 from monitoring_pipeline.notify.silences import Silence, silencing
@@ -126,6 +126,8 @@ def step_key(move: Move) -> str:
     key = move.step.value
     if move.step is Step.WORSENED:
         key = f"{key}:{incident.severity.value}"
+    if move.why == Why.CRITICAL_AGAIN.value:
+        key = f"{key}@{incident.last_hour:%Y-%m-%dT%H}"
     if move.step is Step.ESCALATED:
         key = f"{key}:{incident.escalation_level}"
     return f"{key}#{incident.times_reopened}" if incident.times_reopened else key

@@ -309,7 +309,6 @@ class Monitor(Section):
             "status": self.columns.status,
             "latency": self.columns.latency_ms,
             "sources": self.freshness.sources,
-            "slices": self.slices.enabled and self.task is not Task.RANKING,
         }
         return default_rules(
             window=default_window(self.windows),

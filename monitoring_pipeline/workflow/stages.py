@@ -35,7 +35,6 @@ from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import metrics_of
-from monitoring_pipeline.judge.datasets import DRIFTED_SHARE, PRIMARY
 from monitoring_pipeline.judge.drift_types import ERROR_SERIES, DriftDiagnosis, SeriesKey, diagnose_drift
 from monitoring_pipeline.judge.judgement import judge_signals
 from monitoring_pipeline.judge.objectives import JudgedHour, count_objectives, judge_objectives
@@ -71,9 +70,6 @@ REPORTS = ("drift", "performance", "quality", "service")
 
 DAILY_REPORTS = ("sample_verdicts", "attribution_verdicts", "slice_verdicts")
 """Kinds of verdicts on a whole day, kept with its last hour."""
-
-REPLAYED_AT_ONCE = 168
-"""Hours of signals in memory while rules are replayed."""
 
 SERVING_LOOKBACK = timedelta(days=2)
 """How far back to look for the version that serves: further than a night or a Sunday without traffic."""
@@ -273,31 +269,6 @@ class Stages:
         )
         serving = {hour: version for hour in hours if (version := serving_version(counts, hour)) is not None}
         return judge_objectives(self.model, known, serving, hours, policy)
-
-    def rejudge(self, start: datetime, end: datetime) -> Iterator[RuleOutcome]:
-        """Yield what the monitor's rules say of the signals stored for [start, end), hour by hour; nothing is written.
-
-        A week at a time: a year of signals must not be in memory at once.
-        """
-        rules, policy = self.monitor.alert_rules(), self.monitor.judging_policy()
-        reach = max((rule.lookback for rule in rules), default=1)
-        metrics = {metric for rule in rules for metric in rule.metrics}
-        needed = metrics | ({PRIMARY} if DRIFTED_SHARE in metrics else set())
-        known: dict[datetime, list[Verdict]] = {}
-        references: dict[str, Reference] = {}
-        hours = [hour for hour in self.hourly.hours("verdicts", self.model) if start <= hour < end]
-        for first in range(0, len(hours), REPLAYED_AT_ONCE):
-            part = hours[first : first + REPLAYED_AT_ONCE]
-            span = part[0], part[-1] + HOUR
-            # What is judged together has one metric; the share of drifted features is made from their verdicts.
-            signals = [self.hourly.read_signals(kind, self.model, *span, needed) for kind in REPORTS]
-            versions = {signal.version for kind in signals for entries in kind.values() for signal in entries}
-            references |= self._references(versions - references.keys())
-            for hour in part:
-                judged = judge_signals([s for kind in signals for s in kind.get(hour, [])], references, policy)
-                known[hour] = [verdict for verdict in judged if verdict.signal.metric in metrics]
-            yield from evaluate_rules(rules, self.served_verdicts(known), part, model=self.model)
-            known = {hour: entries for hour, entries in known.items() if hour > part[-1] - reach * HOUR}
 
     def diagnose(self, hours: Sequence[datetime]) -> dict[datetime, list[DriftDiagnosis]]:
         """Name what kind of drift the serving version shows in each hour, in which manner and since when."""

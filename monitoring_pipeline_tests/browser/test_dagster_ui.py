@@ -196,5 +196,5 @@ def test_the_checks_show_how_severe_it_is(visit: Visit) -> None:
 def test_the_run_behind_an_hour_is_one_click_away(visit: Visit) -> None:
     visit.open_partition("verdicts", LAST)
     visit.page.locator("a[href^='/runs/']").first.click()
-    expect(visit.page.get_by_text("5 checks").first).to_be_visible()
+    expect(visit.page.get_by_text("6 checks").first).to_be_visible()
     expect(visit.page.get_by_text("Success", exact=True).first).to_be_visible()

@@ -32,7 +32,10 @@ ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
 HOURS = 3
 ROWS = 40
-ASSETS = {"serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "verdicts"}
+ASSETS = {
+    *("serving_sample", "serving_profile", "outcomes", "drift_report", "performance_report", "quality_report"),
+    *("operations_report", "verdicts"),
+}
 MONITOR = {
     "model": MODEL,
     "start": START.isoformat(),

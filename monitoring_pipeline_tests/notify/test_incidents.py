@@ -21,6 +21,7 @@ from monitoring_pipeline.notify.incidents import (
     reported,
     with_causes,
 )
+from monitoring_pipeline.notify.stages import step_key
 from monitoring_pipeline_tests.incidents import opened, resolved
 from monitoring_pipeline_tests.outcomes import firing, hour, outcome, psi, quiet
 
@@ -126,6 +127,23 @@ def test_a_graver_rule_that_joins_is_news_and_a_milder_one_is_not() -> None:
     assert [move.step for move in graver] == [Step.OPENED, Step.WORSENED]
     assert [move.step for move in milder] == [Step.OPENED, Step.JOINED]
     assert not milder[1].step.notifies
+
+
+def test_what_is_critical_again_in_an_incident_that_had_calmed_down_is_news() -> None:
+    critical = fires(0, "performance", ACCURACY, severity=Level.CRITICAL)
+    course = moves(
+        [
+            critical,
+            fires(1, "drift", psi(1)),
+            *(rests(number, "performance") for number in (2, 3)),
+            *(fires(number, "drift", psi(number)) for number in range(4, 9)),
+            replace(critical, hour=hour(9), since=hour(9)),
+            fires(10, "latency", verdict(10, "performance.f1"), severity=Level.CRITICAL),
+        ]
+    )
+    assert course[-2].step is Step.WORSENED, "drift kept the incident open, nobody was at it any more"
+    assert course[-1].step is Step.JOINED, "performance is critical beside it"
+    assert step_key(course[-2]) == "worsened:critical@2026-11-20T15"
 
 
 @pytest.mark.parametrize(("hours_later", "step"), [(6, Step.REOPENED), (60, Step.OPENED)])

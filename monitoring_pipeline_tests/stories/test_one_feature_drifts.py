@@ -56,16 +56,16 @@ def test_one_feature_drifts_the_owner_is_told_once_and_it_resolves(
     opened, resolved = (json.loads(request.data) for request, _ in httpserver.log)
     assert (opened["channel"], resolved["channel"]) == ("#churn", "#churn")
     shown = texts(opened["blocks"])
-    events = deployment.monitoring.database.incident_events(incident.id)
-    worst = next(event for event in events if event.hour == hour(10)).evidence[0]  # hours up to then were told together
-    assert isinstance(worst["value"], float)
-    assert isinstance(worst["threshold"], float)
+    judged = deployment.store.read_verdicts(MODEL, hour(10), hour(11), {"drift.psi"})[
+        hour(10)
+    ]  # told together up to then
+    worst = next(each for each in judged if (each.signal.column, each.signal.window) == ("usage", "4h"))
     for part in (
         "Warning: churn: feature_drift",
         "drift.psi",
         "usage",
-        f"{worst['value']:.4g}",
-        f"{worst['threshold']:.4g} (textbook)",
+        f"{worst.signal.value:.4g}",
+        f"{worst.threshold:.4g} (textbook)",
         "Top bins",
         "<https://runbooks.example/feature-drift|Runbook>",
     ):
