@@ -101,6 +101,16 @@ def told(home: Path, step: str) -> list[str]:
     return [each.channel for each in database(home).notifications() if each.message.step == step]
 
 
+def test_what_nobody_took_on_in_time_is_counted(home: Path) -> None:
+    happen(home, firing(0, severity=Level.CRITICAL))
+    (home / "clock").write_text((hour(0) + timedelta(minutes=30)).isoformat())
+    assert run("incidents").stderr == "", "an hour is allowed"
+    (home / "clock").write_text((hour(0) + timedelta(hours=3)).isoformat())
+    assert run("incidents").stderr == "SEV-2: 1 not taken on in time\n"
+    run("ack", DRIFT, "--by", "ana")
+    assert run("incidents").stderr == "SEV-2: 1 not taken on in time\n", "late is late"
+
+
 def test_the_gravest_open_incident_is_listed_first_and_what_is_over_only_when_asked(home: Path) -> None:
     assert run("incidents").stdout == "no open incidents\n"
     assert run("incidents", "--all").stdout == "no incidents\n"

@@ -77,6 +77,17 @@ def incidents(
                 for each in found
             ],
         )
+        for sev, count in sorted(_late(found).items()):
+            typer.echo(f"SEV-{sev}: {count} not taken on in time", err=True)
+
+
+def _late(found: "Sequence[Incident]") -> Mapping[int, int]:
+    """Return how many of those that people were told of were not taken on in time, by SEV."""
+    from monitoring_pipeline.notify.escalation import RESPONSE_TARGETS, late_responses
+    from monitoring_pipeline.workflow.telling import facts_of
+
+    told = (facts_of(each, each.announced_at) for each in found if each.announced_at is not None)
+    return late_responses(told, RESPONSE_TARGETS, _now())
 
 
 @app.command()
