@@ -163,10 +163,9 @@ def _asking(wish: str) -> Answer:
     return Answer(429, "slow down", {"Retry-After": wish})
 
 
-IN_TWENTY_MINUTES = format_datetime(datetime.now(UTC) + 20 * MINUTE, usegmt=True)
 PASSING: dict[str, tuple[Behaviour, tuple[str, str], timedelta]] = {
     "full, with seconds": (_asking("600"), ("RCPT", "450 later"), 10 * MINUTE),
-    "full, with a date": (_asking(IN_TWENTY_MINUTES), ("MAIL", "451 later"), 19 * MINUTE),
+    "full, with a date": (_asking("written when it is asked"), ("MAIL", "451 later"), 19 * MINUTE),
     "full, for a century": (_asking("3153600000"), ("RCPT", "452 later"), 60 * MINUTE),
     "full, until yesterday": (_asking("-86400"), ("CONNECT", "421 later"), timedelta(seconds=30)),
     "full, in no known form": (_asking("soon, I hope"), ("DATA", "451 later"), timedelta(seconds=30)),
@@ -183,6 +182,8 @@ def test_a_failure_that_passes_loses_nothing_and_repeats_only_what_may_not_have_
     services: Services, failure: str
 ) -> None:
     behaviour, (verb, reply), wait = PASSING[failure]
+    if failure == "full, with a date":
+        behaviour = _asking(format_datetime(datetime.now(UTC) + 20 * MINUTE, usegmt=True))
     for sink in services.http.values():
         sink.script(behaviour)
     services.mail.script(verb, reply)
@@ -297,7 +298,10 @@ def test_a_server_that_drips_is_left_behind_and_its_mail_arrives_later(services:
     held = report.left_behind[0]
     made, _ = make_channels([channels], SECRETS.get, clock=lambda: datetime.now(UTC), stream=services.printed)
     again = {held: made[channels.targets()["webhook"]]}
-    deliver_pending(services.state, again, worker="other", clock=lambda: services.now)
+    # The first worker may write its own failure before or after the second looks: either way the mail is due once more.
+    for _ in range(3):
+        deliver_pending(services.state, again, worker="other", clock=lambda: services.now)
+        services.now += 3 * MINUTE
     (note,) = services.notes("webhook")
     assert (note.status, note.outcome_unknown) == (Posted.SENT, True)
     assert [step for step, _ in services.arrived("webhook")] == ["opened"]
