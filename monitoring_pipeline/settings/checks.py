@@ -36,13 +36,13 @@ from monitoring_pipeline.settings.documents import Path, looks_secret, strings
 from monitoring_pipeline.settings.escalation import unknown_names
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.settings.objectives import Objectives
+from monitoring_pipeline.settings.retraining import Retraining
 from monitoring_pipeline.settings.sections import (
     BaselineShares,
     Drift,
     Features,
     Labels,
     Period,
-    Retraining,
     SameHours,
     Trailing,
 )

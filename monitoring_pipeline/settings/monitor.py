@@ -48,6 +48,7 @@ from monitoring_pipeline.settings.logs import LogForm, ParquetLog
 from monitoring_pipeline.settings.objectives import Objectives
 from monitoring_pipeline.settings.operations import Operations
 from monitoring_pipeline.settings.quality import Quality
+from monitoring_pipeline.settings.retraining import Retraining
 from monitoring_pipeline.settings.sections import (
     Band,
     Concept,
@@ -61,7 +62,6 @@ from monitoring_pipeline.settings.sections import (
     Notifications,
     Performance,
     Ranking,
-    Retraining,
     SameHours,
     Sampling,
     Segments,

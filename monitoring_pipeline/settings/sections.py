@@ -22,7 +22,7 @@ from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETT
 from monitoring_pipeline.notify.incidents import GroupingPolicy
 from monitoring_pipeline.notify.routing import Routing, routing_of
 from monitoring_pipeline.settings.channels import ChannelName, Channels
-from monitoring_pipeline.settings.conditions import Duration, Name, Section, TriggerForm, matching
+from monitoring_pipeline.settings.conditions import Duration, Name, Section
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -38,9 +38,6 @@ def _performance_metric(name: str) -> str:
 
 
 PerformanceMetric = Annotated[str, AfterValidator(_performance_metric)]
-
-
-_TRAINER = matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "A trainer is <module>:<function>, such as my_project.model:fit.")
 
 
 def whole_hour(moment: datetime) -> datetime:
@@ -247,28 +244,6 @@ class LimitForm(Section):
             for side, band in sides.items()
             if band is not None
         )
-
-
-class Retraining(Section):
-    """When to retrain, with what, and what a challenger must show. Without a trainer decisions are only recorded.
-
-    `mix_reference` is the share of the champion's reference rows that is put before the training window.
-    `trusted_types` names the types, beyond skops' own safe ones, that a saved model of this trainer may contain.
-    """
-
-    mode: Literal["any", "all", "at_least"] = "at_least"
-    at_least: Count = 2
-    triggers: tuple[TriggerForm, ...] | None = Field(default=None, min_length=1)
-    minimum_labelled_rows: Count = 5000
-    cooldown: Duration = timedelta(days=7)
-    daily_cap: Count = 1
-    trainer: Annotated[str, _TRAINER] | None = None
-    training_window: Duration = timedelta(days=60)
-    holdout: Duration = timedelta(days=3)
-    metric: Literal["roc_auc", "log_loss", "mae", "rmse"] = "roc_auc"
-    margin: float = Field(default=0.005, ge=0)
-    mix_reference: float = Field(default=0.0, ge=0, le=1)
-    trusted_types: tuple[str, ...] = ()
 
 
 class Notifications(Channels):

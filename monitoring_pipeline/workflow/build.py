@@ -15,6 +15,7 @@ from monitoring_pipeline.workflow.health import health_job, health_schedule
 from monitoring_pipeline.workflow.hourly_assets import hourly_assets
 from monitoring_pipeline.workflow.model_assets import model_assets
 from monitoring_pipeline.workflow.resources import Monitoring
+from monitoring_pipeline.workflow.retraining_sensor import retraining_sensor
 
 
 def build_definitions(
@@ -72,6 +73,6 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
             sensors.missed_hours_sensor(monitor, hourly, seconds=sensor_seconds),
             sensors.late_labels_sensor(monitor, late_labels, hourly, seconds=sensor_seconds),
             sensors.alerting_sensor(monitor, alerting, seconds=sensor_seconds),
-            sensors.retraining_sensor(monitor, retraining, seconds=sensor_seconds),
+            retraining_sensor(monitor, retraining, seconds=sensor_seconds),
         ],
     )

@@ -34,7 +34,7 @@ from monitoring_pipeline.settings.services import KINDS, Services, load_services
 from monitoring_pipeline.stores.health_history import HealthHistory, read_health, write_health
 from monitoring_pipeline.stores.service_probes import probe_database, probe_service, probe_together
 from monitoring_pipeline.workflow.heartbeats import beat
-from monitoring_pipeline.workflow.model_assets import last_complete_hour
+from monitoring_pipeline.workflow.partitions import last_complete_hour
 from monitoring_pipeline.workflow.resources import Monitoring
 
 HISTORY = "health.json"

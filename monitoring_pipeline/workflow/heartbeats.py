@@ -11,7 +11,7 @@ from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.evaluate.heartbeats import hourly_name
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.heartbeats import FOLDER, ping, write_heartbeat
-from monitoring_pipeline.workflow.model_assets import last_complete_hour
+from monitoring_pipeline.workflow.partitions import last_complete_hour
 from monitoring_pipeline.workflow.resources import Monitoring
 
 PING_URL = "MONITORING_HEARTBEAT_URL"

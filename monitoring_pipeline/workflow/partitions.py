@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.capture.windows import HOUR, hour_of
 
 DAY = timedelta(days=1)
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
@@ -76,3 +76,8 @@ def ranges(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
 def range_tags(first: datetime, last: datetime) -> dict[str, str]:
     """Return the run tags that make one run of a stretch of partitions."""
     return {RANGE_START: partition_key(first), RANGE_END: partition_key(last)}
+
+
+def last_complete_hour(now: datetime) -> datetime:
+    """Return the start of the last hour that is over."""
+    return hour_of(now) - HOUR

@@ -4,26 +4,21 @@ Add a sensor here when something outside a schedule has to start a run. Keep it 
 at stores, asks a pure function, and requests runs whose keys make repeating it harmless.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.evaluate.heartbeats import DAEMON
-from monitoring_pipeline.evaluate.signals import Signal
-from monitoring_pipeline.judge.conditions import metrics_of
-from monitoring_pipeline.judge.rules import RuleState, lookback_hours
-from monitoring_pipeline.judge.triggers import RetrainDecision, decide
+from monitoring_pipeline.judge.rules import RuleState
 from monitoring_pipeline.notify.alerts import Status
 from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.workflow.alerting import evaluated, notifications_of
 from monitoring_pipeline.workflow.heartbeats import beat
 from monitoring_pipeline.workflow.jobs import AssetJob
-from monitoring_pipeline.workflow.model_assets import EPISODE_TAG, REASON_TAG, last_complete_hour
-from monitoring_pipeline.workflow.partitions import hour_of_key, range_tags, ranges
+from monitoring_pipeline.workflow.partitions import hour_of_key, last_complete_hour, range_tags, ranges
 from monitoring_pipeline.workflow.resources import Monitoring, wall_clock
 from monitoring_pipeline.workflow.telling import deployment_channels, due_now, waiting_for
 
@@ -39,10 +34,8 @@ RETRY_EVERY = timedelta(minutes=15)
 ALL_ASSETS = "__ASSET_JOB"
 """What Dagster calls the job of runs that people start from the assets themselves."""
 
-NEW_LABELS = "model.new_labelled_rows"
 ARRIVALS_PER_TICK = 500
 MATERIALISATIONS_PER_TICK = 2000
-DECISIONS_PER_TICK = 31 * 24
 
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
@@ -166,90 +159,6 @@ def _anything_to_apply(monitoring: Monitoring, monitor: Monitor, hours: Sequence
         return True
     rules = monitoring.hourly.read_rules(monitor.registry_name, min(hours), max(hours) + HOUR)
     return any(outcome.state is RuleState.FIRING for outcomes in rules.values() for outcome in outcomes)
-
-
-def retraining_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.SensorDefinition:
-    """Return the sensor that decides on retraining for each newly judged hour and keeps one run per episode."""
-
-    @dg.sensor(
-        name=f"{monitor.model}__retraining",
-        job=job,
-        minimum_interval_seconds=seconds,
-        description="Decides whether to retrain, records why or why not, and starts each retraining once.",
-    )
-    def retraining(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
-        decisions = record_decisions(monitoring, monitor)
-        requests = list(_episode_requests(context.instance, monitoring, monitor))
-        if requests:
-            return dg.SensorResult(run_requests=requests)
-        last = f"; last: {decisions[-1].explanation}" if decisions else ""
-        return dg.SkipReason(f"{len(decisions)} hour(s) decided, no retraining to start{last}")
-
-    return retraining
-
-
-def record_decisions(monitoring: Monitoring, monitor: Monitor) -> list[RetrainDecision]:
-    """Decide every judged hour after the last one decided, in order, and record it; returns what was recorded."""
-    model, database, policy = monitor.registry_name, monitoring.database, monitor.trigger_policy()
-    judged = monitoring.hourly.hours("verdicts", model)
-    last = database.last_decision(model)
-    waiting = [hour for hour in judged if last is None or hour > last.hour]
-    if last is None:
-        # Hours from before monitoring was switched on are history: only the newest one asks for anything.
-        waiting = waiting[-1:]
-    waiting = waiting[:DECISIONS_PER_TICK]
-    if not waiting:
-        return []
-    reach = max(lookback_hours(trigger.for_) for trigger in policy.triggers)
-    metrics = {metric for trigger in policy.triggers for metric in metrics_of(trigger.condition)} | {NEW_LABELS}
-    verdicts = monitoring.hourly.read_verdicts(model, waiting[0] - reach * HOUR, waiting[-1] + HOUR, metrics)
-    served = monitoring.stages(monitor).served_verdicts(verdicts)
-    recorded = []
-    for hour in waiting:
-        version = next((verdict.signal.version for verdict in served[hour]), "")  # "": none served for days
-        episodes = database.episodes(model)
-        opened = [episode.hour + HOUR for episode in episodes]
-        decision = decide(
-            policy,
-            served,
-            model=model,
-            hour=hour,
-            version=version,
-            labelled_rows=_labelled_rows(entry.signal for entry in served[hour]),
-            last_episode_opened=max(opened, default=None),
-            episodes_last_day=sum(hour + HOUR - moment < timedelta(days=1) for moment in opened),
-            episode_open=any(episode.finished_at is None for episode in episodes),
-            now=monitoring.now(),
-        )
-        recorded.append(database.record_decision(decision))
-    return recorded
-
-
-def _labelled_rows(signals: Iterable[Signal]) -> int:
-    return max((signal.rows for signal in signals if signal.metric == NEW_LABELS), default=0)
-
-
-def _episode_requests(
-    instance: dg.DagsterInstance, monitoring: Monitoring, monitor: Monitor
-) -> Iterable[dg.RunRequest]:
-    """Yield the run of every open episode that has none, and close those whose run failed.
-
-    The run key is the episode: a tick that was killed after recording the decision is made good by the next one, and
-    asking twice starts one run. An episode of a monitor without a trainer is over as soon as it is on record.
-    """
-    for episode in monitoring.database.open_episodes(monitor.registry_name):
-        runs = instance.get_runs(dg.RunsFilter(tags={EPISODE_TAG: episode.id}))
-        failed: dict[str, object] = {}
-        if runs:
-            if all(run.is_failure_or_canceled and not run.is_complete_and_waiting_to_retry for run in runs):
-                failed = {"runs": [run.run_id for run in runs], "reasons": ["its run failed"]}
-        elif monitor.retraining.trainer is None:
-            failed = {"reasons": ["the monitor's YAML names no retraining.trainer: the decision is only recorded"]}
-        else:
-            reason = f"decided for {episode.hour:%Y-%m-%d %H:%M}Z"
-            yield dg.RunRequest(run_key=episode.id, tags={EPISODE_TAG: episode.id, REASON_TAG: reason})
-        if failed:
-            monitoring.database.finish_episode(episode.id, EpisodeStatus.FAILED, failed, monitoring.now())
 
 
 def registry_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.SensorDefinition:

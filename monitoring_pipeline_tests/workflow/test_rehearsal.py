@@ -7,7 +7,8 @@ import pytest
 
 from monitoring_pipeline.workflow.partitions import RANGE_END, RANGE_START
 from monitoring_pipeline.workflow.rehearsal import MODULE, rehearsing
-from monitoring_pipeline.workflow.sensors import GRACE, record_decisions
+from monitoring_pipeline.workflow.retraining_sensor import record_decisions
+from monitoring_pipeline.workflow.sensors import GRACE
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment
 from monitoring_pipeline_tests.traffic import hour
 

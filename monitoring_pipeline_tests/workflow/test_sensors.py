@@ -15,10 +15,11 @@ from monitoring_pipeline.judge.triggers import NoRetrain
 from monitoring_pipeline.notify.alerts import Status
 from monitoring_pipeline.settings.load import load_monitors
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
-from monitoring_pipeline.workflow import sensors
-from monitoring_pipeline.workflow.model_assets import EPISODE_TAG
+from monitoring_pipeline.workflow import retraining_sensor, sensors
+from monitoring_pipeline.workflow.episodes import EPISODE_TAG
 from monitoring_pipeline.workflow.partitions import hour_of_key
-from monitoring_pipeline.workflow.sensors import CATCH_UP_HOURS, GRACE, RETRY_EVERY, hours_to_process, record_decisions
+from monitoring_pipeline.workflow.retraining_sensor import record_decisions
+from monitoring_pipeline.workflow.sensors import CATCH_UP_HOURS, GRACE, RETRY_EVERY, hours_to_process
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers, definitions_of, requested_hours
 from monitoring_pipeline_tests.traffic import START, hour
 
@@ -375,6 +376,6 @@ def test_a_tick_decides_a_bounded_number_of_hours(deployment: Deployment, monkey
     deployment.compute(0, 0)
     deployment.tick(RETRAINING)
     deployment.compute(1, 3)
-    monkeypatch.setattr(sensors, "DECISIONS_PER_TICK", 2)
+    monkeypatch.setattr(retraining_sensor, "DECISIONS_PER_TICK", 2)
     decided = [str(deployment.tick(RETRAINING).skip_message).partition(" hour")[0] for _ in range(3)]
     assert decided == ["2", "1", "0"]
