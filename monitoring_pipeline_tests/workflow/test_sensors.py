@@ -15,7 +15,7 @@ from monitoring_pipeline.judge.triggers import NoRetrain
 from monitoring_pipeline.notify.alerts import Status
 from monitoring_pipeline.settings.load import load_monitors
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
-from monitoring_pipeline.workflow import retraining_sensor, sensors
+from monitoring_pipeline.workflow import retraining_sensor
 from monitoring_pipeline.workflow.episodes import EPISODE_TAG
 from monitoring_pipeline.workflow.partitions import hour_of_key
 from monitoring_pipeline.workflow.retraining_sensor import record_decisions
