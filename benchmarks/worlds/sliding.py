@@ -37,7 +37,7 @@ WORLDS = {
 
 def sliding(quick: bool) -> Iterator[str]:
     """Yield the table of alarms a month."""
-    rule = default_rules(window="24h", features=["x"], score="score", prediction=None)[0]
+    rule = default_rules(window="24h", long="7d", features=["x"], score="score", prediction=None)[0]
     yield (
         f"Reports of {COLUMNS} columns by PSI, bands at 0 and {ROWS_PER_HOUR} "
         f"rows an hour, measured every hour for {MONTHS} months after a month of reference. An alarm is an incident: "

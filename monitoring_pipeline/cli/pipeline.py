@@ -72,7 +72,7 @@ def _described(file: Path, monitor: "Monitor") -> Iterator[str]:
     if not rules:
         yield "  no rules: nothing alerts"
     names = ", ".join(trigger.name for trigger in policy.triggers)
-    action = monitor.retraining.trainer or "only recorded, no trainer is named"
+    action = monitor.trainer or "only recorded"
     yield f"  retraining when {policy.clauses_needed} of {len(policy.triggers)} hold ({names}): {action}"
     for severity in ("warning", "critical"):
         yield f"  {severity}: {', '.join(routing.channels_for(severity)) or 'no channel'}"

@@ -1,7 +1,8 @@
 """Volume: the predictions of an hour, or a window up to a week, against the same hours of earlier weeks.
 
 Metric: `quality.volume_ratio`, predictions over the mean of the earlier weeks; `p_value` says how often chance alone
-strays as far, and `low` and `high` include 1 unless that is rare. Add another measure of how much came here. Keep what
+strays as far, also from what came an hour earlier or later in those weeks, and `low` and `high` include 1 unless that
+is rare. Add another measure of how much came here. Keep what
 came out: it belongs in intake and quality.
 """
 
@@ -113,15 +114,24 @@ def _signal(
     found = float(recent.weekly(end, length, 0, 1)[0, 0])
     if np.isnan(found):
         return Signal(name, *place, absence=Absence.WARMING_UP, reason="hours of the window have not been described")
-    earlier = recent.weekly(end, length, 1, policy.weeks)
-    # Another time only where there are too few weeks: traffic of last year is another traffic.
-    if older is not None and _weeks(earlier) < FEWEST_WEEKS:
-        earlier = np.concatenate([earlier, older.weekly(end, length, 1, older.weeks_before(end))])
+
+    def weeks_before(end: datetime) -> FloatArray:
+        earlier = recent.weekly(end, length, 1, policy.weeks)
+        # Another time only where there are too few weeks: traffic of last year is another traffic.
+        if older is not None and _weeks(earlier) < FEWEST_WEEKS:
+            earlier = np.concatenate([earlier, older.weekly(end, length, 1, older.weeks_before(end))])
+        return earlier
+
+    earlier = weeks_before(end)
     if (count := _weeks(earlier)) < FEWEST_WEEKS:
         words = f"{count} earlier weeks with the same hours, {FEWEST_WEEKS} are needed"
         return Signal(name, *place, absence=Absence.WARMING_UP, reason=words, rows=int(found))
     usual = float(np.nanmean(earlier[:, 0]))
     p_value = volume_p_value(found, earlier, length)
+    if p_value <= policy.rarity:
+        # Where people put their clocks forward or back, every hour is for weeks what the one beside it was.
+        beside = [weeks for shift in (-HOUR, HOUR) if _weeks(weeks := weeks_before(end + shift)) >= FEWEST_WEEKS]
+        p_value = max([p_value, *(volume_p_value(found, weeks, length) for weeks in beside)])
     value = found / max(usual, NOBODY / count) if found or usual else 1.0
     rare = p_value <= policy.rarity
     return Signal(

@@ -30,7 +30,8 @@ class Trigger:
 class TriggerPolicy:
     """How clauses add up to a retraining, and what holds one back although they do.
 
-    `at_least` counts only in the mode of that name. `cooldown` is the least time between two episodes.
+    `at_least` counts only in the mode of that name. `cooldown` is the least time between two episodes. After
+    `give_up_after` challengers in a row that were not promoted none is trained until a person asks for it.
     """
 
     triggers: tuple[Trigger, ...]
@@ -39,6 +40,7 @@ class TriggerPolicy:
     minimum_labelled_rows: int = 5000
     cooldown: timedelta = timedelta(days=7)
     daily_cap: int = 1
+    give_up_after: int = 3
 
     def __post_init__(self) -> None:
         if not 1 <= self.clauses_needed <= len(self.triggers):
@@ -68,6 +70,7 @@ class NoRetrain(StrEnum):
     NOT_ENOUGH_CLAUSES = "not_enough_clauses"
     UNKNOWN = "unknown"  # what is not known could still decide it
     EPISODE_OPEN = "episode_open"  # an earlier retraining has not ended
+    GIVEN_UP = "given_up"  # too many challengers in a row came to nothing: a person is asked instead
     COOLDOWN = "cooldown"
     DAILY_CAP = "daily_cap"
     TOO_FEW_LABELS = "too_few_labels"
@@ -105,17 +108,19 @@ def decide(
     episodes_last_day: int,
     episode_open: bool,
     now: datetime,
+    turned_down: int = 0,
     roles: Mapping[str, str] | None = None,
 ) -> RetrainDecision:
     """Return the decision of `hour` about the model `version`.
 
     Times are compared at the end of the hour, not at `now`, so that a replay decides as the live system did:
     `last_episode_opened` is the end of the hour that opened the last episode. `now` only dates the record.
+    `turned_down` counts the challengers in a row that were not promoted.
     """
     history = ConditionHistory((trigger.condition for trigger in policy.triggers), verdicts_by_hour, roles)
     clauses = tuple(_clause(trigger, hour, history) for trigger in policy.triggers)
     reason, explanation = _objection(
-        policy, clauses, hour + HOUR, labelled_rows, last_episode_opened, episodes_last_day, episode_open
+        policy, clauses, hour + HOUR, labelled_rows, last_episode_opened, episodes_last_day, episode_open, turned_down
     )
     identity = episode_id(model, hour, version)
     return RetrainDecision(model, hour, version, reason is None, reason, explanation, clauses, identity, now)
@@ -145,6 +150,7 @@ def _objection(
     last_episode_opened: datetime | None,
     episodes_last_day: int,
     episode_open: bool,
+    turned_down: int,
 ) -> tuple[NoRetrain | None, str]:
     """Return the first reason not to retrain, or None, and the decision in words."""
     met = [clause.name for clause in clauses if clause.state is RuleState.FIRING]
@@ -157,6 +163,8 @@ def _objection(
         return NoRetrain.UNKNOWN, f"{count}; not known: {unknown}"
     if episode_open:
         return NoRetrain.EPISODE_OPEN, f"{count}; an earlier retraining is still open"
+    if turned_down >= policy.give_up_after:
+        return NoRetrain.GIVEN_UP, f"{count}; {turned_down} challengers in a row were not promoted: a person is asked"
     if last_episode_opened is not None and moment - last_episode_opened < policy.cooldown:
         return NoRetrain.COOLDOWN, f"{count}; the last one opened at {last_episode_opened:%Y-%m-%d %H:%M}Z"
     if episodes_last_day >= policy.daily_cap:

@@ -426,7 +426,7 @@ def reported(action: Action) -> Move:
         evidence_summary=(),
         runbook=str(action.fields.get("runbook", "")),
         reason=action.text,
-        sev=1 if severity is Level.CRITICAL else 3,
+        sev=int(str(action.fields.get("sev", 1 if severity is Level.CRITICAL else 3))),
         kind=Kind(str(action.fields.get("kind", "model"))),
         owner=str(action.fields.get("owner", "")),
         rules=("reported",),

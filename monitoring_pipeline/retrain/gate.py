@@ -1,29 +1,37 @@
-"""The gate: champion against challenger on the same recent hold-out rows, the error budgets, and what follows.
+"""The gate: champion against challenger on the same recent hold-out rows, guard-rails, error budgets, what follows.
 
-Add a guard-rail to `_objections`. Keep training and the registry out: what the models said arrives as arrays.
+Add something that speaks against a promotion here. Keep training and the registry out: what the models said arrives as
+arrays.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
 
+from monitoring_pipeline.describe.outcomes import Task
+from monitoring_pipeline.errors import MonitoringError
+from monitoring_pipeline.evaluate.gains import (
+    ERRORS,
+    FEWEST_DAYS,
+    METRICS,
+    Comparison,
+    FloatArray,
+    GateMetric,
+    Units,
+    compare,
+    known,
+)
 from monitoring_pipeline.judge.objectives import SERVICE
 from monitoring_pipeline.judge.verdicts import Verdict
-from monitoring_pipeline.stats.paired import delong_paired, mcnemar_p_value, paired_bootstrap
+from monitoring_pipeline.retrain.back_test import BackTest
+from monitoring_pipeline.retrain.guard_rails import Finding, RailPolicy, Status
+from monitoring_pipeline.stats.paired import mcnemar_p_value
 
-FloatArray = npt.NDArray[np.float64]
-GateMetric = Literal["roc_auc", "log_loss", "mae", "rmse"]
-
-ERRORS = ("mae", "rmse")
-"""What regressors are compared by, in the unit of what they predict."""
-
-RESAMPLES = 2000
-"""Of the bootstrap of the log loss: its interval's ends are then good to about a hundredth of its width."""
+LONGEST_TAG = 4000
+"""Characters of a tag: MLflow's databases keep 5000."""
 
 
 class Outcome(StrEnum):
@@ -36,7 +44,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GatePolicy:
-    """How much better a challenger must be.
+    """How much better a challenger must be, and what it must not be worse at.
 
     `margin` is the least gain in `metric`; the lower end of the `confidence` interval of the gain must be above zero,
     which two equal models reach in (1 - confidence) / 2 of all comparisons. `largest_loss` bounds how much worse the
@@ -50,51 +58,37 @@ class GatePolicy:
     largest_loss: float = 0.01
     minimum_rows: int = 500
     minimum_days: int = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One metric of both models on the same rows; `gain` is positive where the challenger is better."""
-
-    metric: str
-    champion: float
-    challenger: float
-    gain: float
-    low: float
-    high: float
-    p_value: float
+    rails: RailPolicy = field(default_factory=RailPolicy)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The comparison in full and what it comes to, with every reason against promotion. Regressors have no classes."""
+    """The comparison in full and what it comes to, with every reason against promotion. Regressors have no classes.
+
+    `units`: how many days, or hours, the intervals count, and which of the two.
+    """
 
     rows: int
     positives: int | None
+    units: tuple[int, str]
     comparisons: tuple[Comparison, ...]
     mcnemar_p_value: float | None
     outcome: Outcome
     reasons: tuple[str, ...]
+    guard_rails: tuple[Finding, ...] = ()
+    back_test: BackTest | None = None
 
     def to_json(self) -> dict[str, Any]:
-        comparisons = {
-            item.metric: {
-                "champion": item.champion,
-                "challenger": item.challenger,
-                "gain": item.gain,
-                "low": item.low,
-                "high": item.high,
-                "p_value": item.p_value,
-            }
-            for item in self.comparisons
-        }
         return {
             "rows": self.rows,
             "positives": self.positives,
-            "comparisons": comparisons,
-            "mcnemar_p_value": self.mcnemar_p_value,
+            "units": list(self.units),
+            "comparisons": {item.metric: item.to_json() for item in self.comparisons},
+            "mcnemar_p_value": known(self.mcnemar_p_value),
             "outcome": self.outcome.value,
             "reasons": list(self.reasons),
+            "guard_rails": [finding.to_json() for finding in self.guard_rails],
+            "back_test": self.back_test.to_json() if self.back_test else None,
         }
 
 
@@ -124,81 +118,81 @@ def respect_budgets(
     return Outcome.BUDGET_SPENT, (*reasons, *spent)
 
 
-def log_losses(scores: FloatArray, truth: FloatArray) -> FloatArray:
-    """Return the log loss of every row, in nats."""
-    clipped = np.clip(scores, 1e-15, 1 - 1e-15)
-    return np.asarray(-np.log(np.where(truth == 1, clipped, 1 - clipped)))
-
-
 def evaluate_challenger(
-    truth: FloatArray, champion: FloatArray, challenger: FloatArray, policy: GatePolicy, *, seed: int = 0
-) -> Evaluation:
-    """Compare the scores of two binary classifiers on the same labelled rows, shape (rows,), and decide."""
-    if not len(truth):
-        return _decided(0, 0, (), 1.0, _too_few(0, policy.minimum_rows, "rows"), policy)
-    auc = delong_paired(champion, challenger, truth, confidence=policy.confidence)
-    auc_gain = Comparison("roc_auc", auc.auc_first, auc.auc_second, auc.difference, auc.low, auc.high, auc.p_value)
-    first, second = log_losses(champion, truth), log_losses(challenger, truth)
-    # The gain is what the loss falls by.
-    loss = paired_bootstrap(second, first, resamples=RESAMPLES, seed=seed, confidence=policy.confidence)
-    loss_gain = Comparison(
-        "log_loss", float(first.mean()), float(second.mean()), loss.difference, loss.low, loss.high, loss.p_value
-    )
-    right = [(scores >= 0.5) == (truth == 1) for scores in (champion, challenger)]
-    p_value = float(mcnemar_p_value(int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())))
-    few = _too_few(len(truth), policy.minimum_rows, "rows")
-    return _decided(len(truth), int((truth == 1).sum()), (auc_gain, loss_gain), p_value, few, policy)
-
-
-def evaluate_regressor(
-    truth: FloatArray, champion: FloatArray, challenger: FloatArray, days: npt.ArrayLike, policy: GatePolicy
-) -> Evaluation:
-    """Compare the values two models predict for the same labelled rows, shape (rows,), and decide.
-
-    `days` says of each row when it was. Rows of a day err together, as a day of rain does: a gain is as certain as it
-    is the same from day to day, however many rows a day has.
-    """
-    dates, day = np.unique(np.asarray(days), return_inverse=True)
-    few = _too_few(len(dates), policy.minimum_days, "days")
-    if not len(truth):
-        return _decided(0, None, (), None, few, policy)
-    first, second = (np.abs(predicted - truth) for predicted in (champion, challenger))
-    mae = _error_gain("mae", (first.mean(), second.mean()), first - second, day, policy.confidence)
-    roots = [float(np.sqrt(np.mean(errors**2))) for errors in (first, second)]
-    # What each row adds to a difference of roots, to first order.
-    slopes = [errors**2 / (2 * (root or 1.0)) for errors, root in zip((first, second), roots, strict=True)]
-    rmse = _error_gain("rmse", (roots[0], roots[1]), slopes[0] - slopes[1], day, policy.confidence)
-    return _decided(len(truth), None, (mae, rmse), None, few, policy)
-
-
-def _error_gain(
-    metric: str, errors: tuple[float, float], shares: FloatArray, day: npt.NDArray[np.intp], confidence: float
-) -> Comparison:
-    """Return the gain with Student's interval over days, from what each row adds to it up to a constant."""
-    sums = np.bincount(day, shares - shares.mean())
-    degrees = len(sums) - 1
-    if not (degrees and np.isfinite(sums).all()):
-        return Comparison(metric, float(errors[0]), float(errors[1]), *[float("nan")] * 4)
-    gain = float(errors[0] - errors[1])
-    error = float(np.sqrt((degrees + 1) / degrees * np.sum(sums**2))) / len(shares)
-    half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error
-    p_value = float(2 * stdtr(degrees, -abs(gain) / error)) if error else float(gain == 0)
-    return Comparison(metric, float(errors[0]), float(errors[1]), gain, gain - half, gain + half, p_value)
-
-
-def _decided(
-    rows: int,
-    positives: int | None,
-    comparisons: tuple[Comparison, ...],
-    p_value: float | None,
-    few: list[str],
+    truth: FloatArray,
+    champion: FloatArray,
+    challenger: FloatArray,
+    units: Units,
     policy: GatePolicy,
+    *,
+    task: Task = Task.BINARY,
 ) -> Evaluation:
+    """Compare the scores, or the predicted values, of two models on the same labelled rows, shape (rows,)."""
+    if policy.metric not in (metrics := METRICS.get(task, ())):
+        choices = (
+            f"use {' or '.join(metrics)}" if metrics else "there is no gate for it: set retraining.trainer to none"
+        )
+        raise MonitoringError(f"retraining.metric {policy.metric} compares no models of task {task}: {choices}.")
+    rows, classes = len(truth), task is Task.BINARY
+    days = units.count if units.name == "day" else FEWEST_DAYS - 1  # so few that hours are counted
+    few = _too_few(rows, policy.minimum_rows, "rows") if classes else _too_few(days, policy.minimum_days, "days")
+    comparisons = tuple(
+        compare(metric, truth, champion, challenger, units, confidence=policy.confidence) for metric in metrics if rows
+    )
     reasons = few + _objections(comparisons, policy)
     outcome = Outcome.KEEP_CHAMPION if reasons else Outcome.PROMOTE
-    if not reasons:
-        reasons = [_in_words(comparisons, policy)]
-    return Evaluation(rows, positives, comparisons, p_value, outcome, tuple(reasons))
+    return Evaluation(
+        rows,
+        int((truth == 1).sum()) if classes else None,
+        (units.count, units.name),
+        comparisons,
+        _mcnemar(truth, champion, challenger) if classes else None,
+        outcome,
+        tuple(reasons or [_in_words(comparisons, policy)]),
+    )
+
+
+def respect_guard_rails(
+    evaluation: Evaluation,
+    findings: Sequence[Finding],
+    *,
+    required: Iterable[str] = (),
+    back_test: BackTest | None = None,
+) -> Evaluation:
+    """Return the evaluation with what the guard-rails found: an objection keeps the champion.
+
+    What is not known holds a challenger back only where its guard-rail is `required`; it is on record either way.
+    """
+    asked = frozenset(required)
+    against = [
+        finding.reason
+        for finding in findings
+        if finding.status is Status.OBJECTS or (finding.status is Status.NOT_KNOWN and finding.rail in asked)
+    ]
+    judged = replace(evaluation, guard_rails=tuple(findings), back_test=back_test)
+    if not against:
+        return judged
+    before = () if evaluation.outcome is Outcome.PROMOTE else evaluation.reasons
+    return replace(judged, outcome=Outcome.KEEP_CHAMPION, reasons=(*before, *against))
+
+
+def version_tags(evaluation: Evaluation, policy: GatePolicy, *, against: str) -> Mapping[str, str]:
+    """Return what the tags of the challenger's version say of its evaluation."""
+    tags = {
+        "gate_outcome": evaluation.outcome.value,
+        "gate_reason": "; ".join(evaluation.reasons)[:LONGEST_TAG],
+        "gate_against": against,
+        "gate_metric": policy.metric,
+    }
+    item = next((each for each in evaluation.comparisons if each.metric == policy.metric), None)
+    if item is not None and np.isfinite(item.gain):
+        tags |= {"gate_gain": f"{item.gain:+.4f}", "gate_interval": f"{item.low:+.4f} to {item.high:+.4f}"}
+    return tags
+
+
+def _mcnemar(truth: FloatArray, champion: FloatArray, challenger: FloatArray) -> float:
+    right = [(scores >= 0.5) == (truth == 1) for scores in (champion, challenger)]
+    return float(mcnemar_p_value(int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())))
 
 
 def _too_few(found: int, needed: int, what: str) -> list[str]:
@@ -211,7 +205,7 @@ def _objections(comparisons: tuple[Comparison, ...], policy: GatePolicy) -> list
         unit = item.champion if item.metric in ERRORS else 1.0
         margin, largest_loss = policy.margin * unit, policy.largest_loss * unit
         if not np.isfinite(item.gain):
-            needed = "rows of 2 days" if item.metric in ERRORS else "2 rows of each class"
+            needed = "several days" if item.metric in ERRORS else "2 rows of each class, several days"
             reasons.append(f"{item.metric} is not known: it needs {needed} and predictions that are numbers")
         elif item.metric == policy.metric:
             if item.gain < margin:

@@ -50,6 +50,14 @@ class ModelRegistry(Protocol):
         """Keep a JSON document with the version, replacing one of the same path."""
         ...
 
+    def write_text(self, version: ModelVersion, path: str, text: str) -> None:
+        """Keep a text with the version, replacing one of the same path."""
+        ...
+
+    def model_bytes(self, version: ModelVersion) -> int:
+        """Return how many bytes the files of the version's model have."""
+        ...
+
     def read_parquet(self, version: ModelVersion, path: str) -> pa.Table:
         """Return a Parquet table kept with the version."""
         ...

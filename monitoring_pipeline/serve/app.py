@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -34,6 +34,8 @@ MAX_BODY = 2**20
 
 TOLD = 20
 """Mistakes of a request that are listed."""
+
+PROBLEM_TYPE = "application/problem+json"
 
 PROBLEMS = {400: "not JSON", 401: "no or a wrong key", 413: "too large", 422: "not what is asked for", 503: "try later"}
 
@@ -79,7 +81,17 @@ def create_app(
     app.add_exception_handler(Exception, _failed)
     service = Answering(contract, models, recorder, store_labels, instrument, router or Router(), begin)
     _add_routes(app, service, [Depends(_key_check(api_keys))] if api_keys else [])
+    _document_problems(app.openapi())  # made once, and kept by the app
     return app
+
+
+def _document_problems(document: Mapping[str, Any]) -> None:
+    """Say that problems have a content type of their own: `responses` gives them that of the answer."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status in map(str, PROBLEMS):
+                told = operation["responses"][status]
+                told["content"] = {PROBLEM_TYPE: next(iter(told["content"].values()))}
 
 
 def _add_routes(app: FastAPI, service: Answering, guarded: Sequence[Any]) -> None:
@@ -106,7 +118,7 @@ def _add_routes(app: FastAPI, service: Answering, guarded: Sequence[Any]) -> Non
     def model() -> dict[str, Any]:
         return service.describe()
 
-    @app.get("/metrics", dependencies=guarded)
+    @app.get("/metrics", dependencies=guarded, response_class=PlainTextResponse)
     def metrics() -> Response:
         return Response(service.instrument.metrics.text(), media_type=CONTENT_TYPE)
 
@@ -170,4 +182,4 @@ def _problem(
     status: int, detail: str, *, errors: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     told = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors))
-    return JSONResponse(told.model_dump(), status, headers, media_type="application/problem+json")
+    return JSONResponse(told.model_dump(), status, headers, media_type=PROBLEM_TYPE)

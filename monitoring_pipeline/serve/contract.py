@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictStr, create_model
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, create_model
 
 from monitoring_pipeline.capture.labels import LabelColumns
 from monitoring_pipeline.capture.predictions import EARLIEST, LATEST, TIME_TYPE, LogColumns
@@ -23,7 +23,26 @@ from monitoring_pipeline.serve.scoring import Scorer
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[StrictStr, Field(max_length=500)]
 Id = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
-Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+
+
+def _written(value: object) -> object:
+    """Refuse numbers: nobody says whether they count seconds or milliseconds."""
+    if not isinstance(value, str) or value[4:5] != "-":
+        raise ValueError("not a moment such as 2026-11-20T12:00:00Z")
+    return value
+
+
+def _whole(value: object) -> object:
+    """Take 1.0 for 1: JSON makes no difference, and a column with gaps is written that way."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+ZeroOrOne = Annotated[int, Field(strict=True, ge=0, le=1), BeforeValidator(_whole)]
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=EARLIEST, lt=LATEST, description=f"With its offset from UTC; {EARLIEST.year} to {LATEST.year - 1}."),
+    BeforeValidator(_written),
+]
 
 KINDS: Mapping[ColumnKind, tuple[Any, pa.DataType]] = {
     ColumnKind.NUMERIC: (Number, pa.float64()),
@@ -145,7 +164,7 @@ class Contract:
     @cached_property
     def feedback(self) -> type[BaseModel]:
         """The body of `/feedback`."""
-        actual: Any = Number if self.task is Task.REGRESSION else Annotated[int, Field(strict=True, ge=0, le=1)]
+        actual: Any = Number if self.task is Task.REGRESSION else ZeroOrOne
         when = "From the answer to the prediction; without it the prediction is looked up in the log."
         label = create_model(
             "Label",

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.errors import RegistryError, TableError
+from monitoring_pipeline.serve.trusted import load_trusted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def load_scorer(
                 "Log it with mlflow.sklearn.log_model(…, serialization_format='skops')."
             )
         # The name only: a path written into the model's files could lead out of the folder.
-        estimator = _load_trusted(folder / Path(flavor["pickled_model"]).name, trusted_types, name)
+        estimator = load_trusted(folder / Path(flavor["pickled_model"]).name, trusted_types, name)
     if not _serves(estimator, task):
         needed = "regressor" if task is Task.REGRESSION else "binary classifier with probabilities"
         raise RegistryError(f"{name} is a {type(estimator).__name__}, need a {needed}.")
@@ -98,18 +98,3 @@ def _serves(estimator: Any, task: Task) -> bool:
     if task is Task.REGRESSION:
         return bool(is_regressor(estimator))
     return len(getattr(estimator, "classes_", ())) == 2 and hasattr(estimator, "predict_proba")
-
-
-def _load_trusted(file: Path, trusted_types: Sequence[str], name: str) -> Any:
-    import skops.io
-
-    try:
-        unknown = sorted(set(skops.io.get_untrusted_types(file=file)) - set(trusted_types))
-        if unknown:
-            raise RegistryError(
-                f"{name} contains {', '.join(unknown)}: not on the trust list. If you know why the model needs it, "
-                "add it to the trusted types; otherwise do not load this version."
-            )
-        return skops.io.load(file, trusted=list(trusted_types))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise RegistryError(f"{name}: {file.name} is not a skops file: {error}. Log the model again.") from error

@@ -19,9 +19,11 @@ from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.capture.windows import window_length, window_name
 from monitoring_pipeline.describe import distances
 from monitoring_pipeline.describe.columns import datetime_parts
+from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.evaluate.attributions import COMPARED, WAYS
 from monitoring_pipeline.evaluate.drift import DEFAULT_METRICS
 from monitoring_pipeline.evaluate.exact import TESTS as EXACT_TESTS
+from monitoring_pipeline.evaluate.gains import METRICS as GATE_METRICS
 from monitoring_pipeline.evaluate.lifecycle import AGE
 from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
 from monitoring_pipeline.evaluate.predictive_power import NAMES as PREDICTIVE_POWER
@@ -81,9 +83,23 @@ INFORMATIVE = ("bias", "residual_std", "mean_actual", "mean_prediction", "reques
 RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 OPERATIONS = (*("requests", "throughput", "peak_throughput", "latency_p50", "fallback_share", "batch_utilisation"),)
 
+REPORTED = frozenset(
+    f"{report}.{name}"
+    for report, names in {
+        "experiment": ("information", "split_p_value", "difference", "lift", "latency_p99", "error_rate"),
+        "shadow": (
+            *("coverage", "agreement", "kappa", "score_shift", "psi", "ks", "rank_correlation", "drift"),
+            *("roc_auc_gain", "log_loss_gain", "mae_gain"),
+        ),
+    }.items()
+    for name in names
+)
+"""Metrics of two versions side by side. Rules look at the one that serves, so these are reports and no conditions."""
+
 METRICS = frozenset(
     {
         *WITH_LEVELS,
+        *REPORTED,
         *DAILY_METRICS,
         *(f"drift.{name}" for name in distances.METRICS),
         *(f"estimate.{name}" for name in ESTIMATED),
@@ -106,7 +122,7 @@ METRICS = frozenset(
         "model.new_labelled_rows",
     }
 )
-"""Every metric a condition can name."""
+"""Every metric there is; a condition can name all but those that are only reported."""
 
 
 class Finding(NamedTuple):
@@ -265,11 +281,14 @@ def signals_exist(data: Data) -> Iterator[Finding]:
     judged = (name for name, form in business.items() if isinstance(form, dict) and {"above", "below"} & form.keys())
     banded = {*WITH_LEVELS, *limits, *(f"business.{name}" for name in judged)}
     banded |= {f"drift.{name}" for name in _section(drift, "bands")}
-    metrics = METRICS | {f"business.{name}" for name in business}
+    metrics = METRICS - REPORTED | {f"business.{name}" for name in business}
     last, baselines = f"last_{drift.get('last_predictions')}", _baselines(drift)
     for path, signal in _all_signals(data):
         metric, window, role = signal.get("metric"), _window(signal.get("window", "1h")), signal.get("role")
-        if isinstance(metric, str) and metric not in metrics:
+        if isinstance(metric, str) and metric in REPORTED:
+            message = f"{metric} is of two versions side by side, and rules look at the one that serves."
+            yield Finding((*path, "metric"), message, "Watch the check of the daily report instead.")
+        elif isinstance(metric, str) and metric not in metrics:
             yield Finding((*path, "metric"), f"no metric is called {metric!r}.", choices(metric, metrics))
         elif isinstance(metric, str) and metric.startswith("drift.") and metric not in {*measured, DRIFTED_SHARE}:
             yield Finding((*path, "metric"), f"{metric} is not measured.", "Add it to drift.metrics.")
@@ -430,6 +449,18 @@ def _nested(condition: object, path: Path) -> Iterator[tuple[Path, Data]]:
         yield from _nested(condition.get("not"), (*path, "not"))
 
 
+def challengers_can_be_judged(data: Data) -> Iterator[Finding]:
+    """A retraining ends at a gate that knows the task, and compares what the task has."""
+    retraining = _section(data, "retraining")
+    metrics = GATE_METRICS.get(Task(task)) if (task := data.get("task", Task.BINARY)) in {*Task} else ()
+    if metrics is None and retraining.get("trainer") not in (None, "none"):
+        fix = "Set it to none: decisions are recorded, and whatever trains the model can read them."
+        yield Finding(("retraining", "trainer"), f"there is no gate for {task}.", fix)
+    if metrics and "metric" in retraining and retraining["metric"] not in metrics:
+        fix = choices(str(retraining["metric"]), metrics)
+        yield Finding(("retraining", "metric"), f"a challenger of {task} is not compared by it.", fix)
+
+
 def drift_alone_pages_nobody(data: Data) -> Iterator[Finding]:
     """A critical rule needs more than changed inputs."""
     fix = "Make it a warning, or combine it under `all` with a performance metric."
@@ -544,6 +575,7 @@ CHECKS: tuple[Check, ...] = (
     parts_of_traffic_are_measured,
     names_are_unique,
     enough_parts_to_choose_from,
+    challengers_can_be_judged,
     drift_alone_pages_nobody,
     numbers_are_in_order,
     people_are_known,

@@ -12,6 +12,7 @@ from monitoring_pipeline.capture.windows import HOUR, window_length
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.judge.conditions import All, Any, Condition, SignalCondition
 from monitoring_pipeline.judge.rules import Rule
+from monitoring_pipeline.judge.thresholds import LOWER_IS_BETTER
 from monitoring_pipeline.judge.triggers import Trigger
 from monitoring_pipeline.judge.verdicts import Level
 
@@ -24,6 +25,17 @@ def default_window(windows: Sequence[str]) -> str:
     longer = sorted((name for name in windows if window_length(name) > HOUR), key=window_length)
     return "24h" if "24h" in windows else longer[0] if longer else windows[0]
 
+
+def long_window(windows: Sequence[str]) -> str:
+    """Return the window that tells a bad model from one bad day: a week where there is one, else the longest."""
+    return "7d" if "7d" in windows else max(windows, key=window_length)
+
+
+QUIET = 24
+"""Hours without trouble after which what is measured over a day has ended: a bad spell has better days."""
+
+FAR_BELOW, FAR_ABOVE = 0.3, 0.5
+"""Shares of its baseline by which a day's performance is so much worse that nobody waits for the week to show it."""
 
 WATCHED: Mapping[Task, tuple[str, ...]] = {
     # Not F1: where few are predicted positive it jumps from day to day, and its baseline with the base rate.
@@ -44,6 +56,7 @@ def watched_metrics(task: Task, *, score: str | None, prediction: str | None) ->
 def default_rules(
     *,
     window: str,
+    long: str,
     features: Sequence[str],
     score: str | None,
     prediction: str | None,
@@ -55,19 +68,24 @@ def default_rules(
 ) -> tuple[Rule, ...]:
     """Return the rules on drift, performance, quality and serving: drift alone warns, a page needs more.
 
-    `logged` names what else a monitor knows of its requests: a rule on what
-    nobody measures would be unknown for ever. `business` are the metrics of formulas that have limits, `promised` the
-    objectives that a budget is kept of.
+    What is bad in `window` warns; performance pages when the `long` one shows it too. `logged` names what else a
+    monitor knows of its requests: a rule on what nobody measures would be unknown for ever. `business` are the metrics
+    of formulas that have limits, `promised` the objectives that a budget is kept of.
     """
     drift = _feature_drift(window, features)
     watched = [f"performance.{name}" for name in watched_metrics(task, score=score, prediction=prediction)]
     worse = _any(*watched, *business, window=window, level=Level.WARNING)
-    with_performance = All((drift, worse))
     rules = [
         _rule(
-            "feature_drift", drift, "feature-drift", for_=3, cooldown=12, critical=with_performance, critical_cooldown=4
+            "feature_drift",
+            drift,
+            "feature-drift",
+            for_=3,
+            critical=All((drift, worse)),
+            critical_cooldown=4,
+            resolve_after=QUIET,
         ),
-        _by_level("performance_decline", watched, window, "low-accuracy", for_=5, cooldown=1),
+        _performance_decline(watched, window, long),
         *([] if score is None else [_score_drift(window, score)]),
         *([_by_level("business_decline", business, window, "business-metric-drop", for_=3)] if business else []),
         *_broken_inputs(),
@@ -101,6 +119,26 @@ def _serving(window: str) -> tuple[tuple[str, Rule], ...]:
         ("latency", _rule("serving_slow", slow, "high-latency", for_=3, cooldown=0.25)),
         ("sources", _rule("features_stale", _any("freshness.critical_share"), "stale-data", for_=2, cooldown=1)),
         ("", _rule("labels_stopped", silent, "low-accuracy", for_=3)),
+    )
+
+
+def _performance_decline(watched: Sequence[str], window: str, long: str) -> Rule:
+    """Return the rule that warns of a bad day, and pages if the week is bad too or the day far below its baseline."""
+    lasting = _any(*watched, window=long, level=Level.WARNING)
+    far = [
+        SignalCondition(metric, window, above_baseline=FAR_ABOVE)
+        if metric.removeprefix("performance.") in LOWER_IS_BETTER
+        else SignalCondition(metric, window, below_baseline=FAR_BELOW)
+        for metric in watched
+    ]
+    return _rule(
+        "performance_decline",
+        _any(*watched, window=window, level=Level.WARNING),
+        "low-accuracy",
+        for_=5,
+        cooldown=1,
+        critical=Any((All((_any(*watched, window=window), lasting)), *far)),
+        resolve_after=QUIET,
     )
 
 
@@ -198,4 +236,4 @@ def _feature_drift(window: str, features: Sequence[str], *, above: float | None 
 
 def _score_drift(window: str, score: str) -> Rule:
     condition = SignalCondition("drift.psi", window, column=escape(score), level=Level.WARNING, above=0.15)
-    return _rule("score_drift", condition, "prediction-drift", for_=3, cooldown=6)
+    return _rule("score_drift", condition, "prediction-drift", for_=3, cooldown=6, resolve_after=QUIET)

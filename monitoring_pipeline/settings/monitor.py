@@ -25,6 +25,7 @@ from monitoring_pipeline.evaluate.concept import ConceptPolicy
 from monitoring_pipeline.evaluate.drift import DriftPolicy
 from monitoring_pipeline.evaluate.estimates import EstimatePolicy
 from monitoring_pipeline.evaluate.fairness import FairnessPolicy
+from monitoring_pipeline.evaluate.gains import METRICS
 from monitoring_pipeline.evaluate.labels import LabelPolicy
 from monitoring_pipeline.evaluate.multivariate import MultivariatePolicy
 from monitoring_pipeline.evaluate.performance import PerformancePolicy
@@ -39,7 +40,13 @@ from monitoring_pipeline.retrain.gate import GatePolicy
 from monitoring_pipeline.settings.attributions import Attributions
 from monitoring_pipeline.settings.business import BusinessFormula, business_limits, business_policy
 from monitoring_pipeline.settings.conditions import Name, RuleForm, Section, WindowName, matching
-from monitoring_pipeline.settings.defaults import default_rules, default_triggers, default_window, watched_metrics
+from monitoring_pipeline.settings.defaults import (
+    default_rules,
+    default_triggers,
+    default_window,
+    long_window,
+    watched_metrics,
+)
 from monitoring_pipeline.settings.escalation import Escalation, OnCall
 from monitoring_pipeline.settings.evidently import Evidently
 from monitoring_pipeline.settings.experiments import Experiment
@@ -148,6 +155,11 @@ class Monitor(Section):
             groups = bins if self.task is Task.REGRESSION else 10
             served.append(ColumnSpec(self.columns.prediction, ColumnRole.PREDICTION, kind, groups))
         return [*features, *served]
+
+    @property
+    def trainer(self) -> str | None:
+        """What trains a challenger; None where decisions are only recorded, as for tasks that have no gate."""
+        return self.retraining.trainer if self.task in METRICS else None
 
     @property
     def lengths(self) -> tuple[timedelta, ...]:
@@ -273,7 +285,14 @@ class Monitor(Section):
 
     def gate_policy(self) -> GatePolicy:
         """Return what a challenger must show."""
-        return GatePolicy(metric=self.retraining.metric, margin=self.retraining.margin)
+        asked = self.retraining
+        rails = asked.guard_rails.policy(
+            segments=Groups(self.segments.columns, intersections=False, most=self.segments.most),
+            groups=self.outcome_plan().grouping,
+            min_rows=self.fairness.min_rows,
+        )
+        metric = asked.metric if "metric" in asked.model_fields_set else METRICS.get(self.task, (asked.metric,))[0]
+        return GatePolicy(metric=metric, margin=asked.margin, rails=rails)
 
     def grouping(self) -> GroupingPolicy:
         """Return what alerts are grouped by into incidents."""
@@ -312,6 +331,7 @@ class Monitor(Section):
         }
         return default_rules(
             window=default_window(self.windows),
+            long=long_window(self.windows),
             features=features,
             score=self.columns.score,
             prediction=self.columns.prediction,
@@ -342,6 +362,7 @@ class Monitor(Section):
             minimum_labelled_rows=asked.minimum_labelled_rows,
             cooldown=asked.cooldown,
             daily_cap=asked.daily_cap,
+            give_up_after=asked.give_up_after,
         )
 
     def judging_policy(self) -> JudgingPolicy:

@@ -6,20 +6,41 @@ Add a key of `retraining:` here. Keep what decides out: it belongs in judge and 
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from monitoring_pipeline.settings.conditions import Duration, Section, TriggerForm, matching
+from monitoring_pipeline.settings.conditions import Duration, Section, TriggerForm, matching, parse_duration
 from monitoring_pipeline.settings.guard_rails import GuardRails
 from monitoring_pipeline.settings.rollback import Rollback
 from monitoring_pipeline.settings.sections import Count
 
-_TRAINER = matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "A trainer is <module>:<function>, such as my_project.model:fit.")
+_TRAINER = matching(
+    r"refit|recalibrate|[A-Za-z_][\w.]*:[A-Za-z_]\w*",
+    "A trainer is refit, recalibrate, none, or <module>:<function>, such as my_project.model:fit.",
+)
+
+
+def _window(value: object) -> timedelta | None:
+    try:
+        return None if value in ("all", None) else parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error} Or all, for as far back as the log goes.") from None
+
+
+class Limits(Section):
+    """What a training may take: minutes for all of its fits, and the memory of each of its processes."""
+
+    minutes: Count = 60
+    memory_gb: float = Field(default=8, gt=0)
 
 
 class Retraining(Section):
-    """When to retrain, with what, and what a challenger must show. Without a trainer decisions are only recorded.
+    """When to retrain, with what, and what a challenger must show.
 
-    `mix_reference` is the share of the champion's reference rows that is put before the training window.
+    `trainer` is a function as `<module>:<function>`; `refit` fits the champion's own estimator again, `recalibrate`
+    only maps its scores to what lately came true, and with `none` decisions are only recorded. `training_window` may
+    be `all`. At most `max_rows` are trained on, drawn at random. `mix_reference` is the share of the champion's
+    reference rows that is put before the training window. After `give_up_after` challengers in a row that came to
+    nothing a person is asked instead. `min_label_coverage` is that of `performance` unless given.
     `trusted_types` names the types, beyond skops' own safe ones, that a saved model of this trainer may contain.
     """
 
@@ -29,12 +50,28 @@ class Retraining(Section):
     minimum_labelled_rows: Count = 5000
     cooldown: Duration = timedelta(days=7)
     daily_cap: Count = 1
-    trainer: Annotated[str, _TRAINER] | None = None
-    training_window: Duration = timedelta(days=60)
-    holdout: Duration = timedelta(days=3)
+    give_up_after: Count = 3
+    trainer: Annotated[
+        Annotated[str, _TRAINER] | None, BeforeValidator(lambda name: None if name == "none" else name)
+    ] = "refit"
+    limits: Limits = Limits()
+    training_window: Annotated[timedelta | None, BeforeValidator(_window)] = timedelta(days=60)
+    max_rows: Count | None = None
+    class_weight: Literal["balanced"] | None = None
+    mix_reference: float = Field(default=0.0, ge=0, le=1)
+    min_label_coverage: Annotated[float, Field(ge=0, le=1)] | None = None
+    holdout: Duration = timedelta(days=7)
     metric: Literal["roc_auc", "log_loss", "mae", "rmse"] = "roc_auc"
     margin: float = Field(default=0.005, ge=0)
-    mix_reference: float = Field(default=0.0, ge=0, le=1)
     trusted_types: tuple[str, ...] = ()
     guard_rails: GuardRails = GuardRails()
     rollback: Rollback = Rollback()
+
+    @model_validator(mode="after")
+    def _can_be_promoted(self) -> "Retraining":
+        if self.trainer == "recalibrate" and (self.metric != "log_loss" or self.class_weight):
+            raise ValueError(
+                "Recalibration leaves the ranking as it is and weighs every row alike: set metric to log_loss, and "
+                "leave class_weight out."
+            )
+        return self

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,9 +94,18 @@ class MlflowRegistry:
         return document
 
     def write_json(self, version: ModelVersion, path: str, document: object) -> None:
-        text = json.dumps(document, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        self.write_text(version, path, json.dumps(document, sort_keys=True, allow_nan=False, ensure_ascii=False))
+
+    def write_text(self, version: ModelVersion, path: str, text: str) -> None:
         with self._asking(f"{path} of {version.name} v{version.version}", "See that its run can be written to."):
             self._client().log_text(version.run_id, text, path)
+
+    def model_bytes(self, version: ModelVersion) -> int:
+        with self._asking(f"the size of {version.name} v{version.version}", "See that its model is still there."):
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            place = self._client().get_model_version_download_uri(version.name, version.version)
+            return _bytes_of(get_artifact_repository(place, tracking_uri=self.tracking_uri), None)
 
     def read_parquet(self, version: ModelVersion, path: str) -> pa.Table:
         with self.download(version, path) as file:
@@ -166,6 +175,11 @@ class MlflowRegistry:
             f"{self.tracking_uri}: artifact {path} of {version.name} v{version.version} is not {kind}: {error}. "
             "Log it again."
         )
+
+
+def _bytes_of(artifacts: Any, path: str | None) -> int:
+    files = artifacts.list_artifacts(path)
+    return sum(_bytes_of(artifacts, each.path) if each.is_dir else each.file_size or 0 for each in files)
 
 
 def _record(version: "MlflowModelVersion", aliases: Mapping[str, str | int]) -> ModelVersion:

@@ -14,8 +14,10 @@ from monitoring_pipeline.workflow.daily_assets import daily_assets
 from monitoring_pipeline.workflow.health import health_job, health_schedule
 from monitoring_pipeline.workflow.hourly_assets import hourly_assets
 from monitoring_pipeline.workflow.model_assets import model_assets
+from monitoring_pipeline.workflow.probation import probation_job, probation_sensor
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.retraining_sensor import retraining_sensor
+from monitoring_pipeline.workflow.rollback import rollback_job
 
 
 def build_definitions(
@@ -43,13 +45,13 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
     """Return everything that belongs to one monitor."""
     hourly, late_labels = jobs.hourly_job(monitor), jobs.late_labels_job(monitor)
     reference, retraining = jobs.reference_job(monitor), jobs.retraining_job(monitor)
-    alerting = alerting_job(monitor)
+    alerting, probation, rollback = alerting_job(monitor), probation_job(monitor), rollback_job(monitor)
     daily_parts = daily_assets(monitor)
     names = tuple(part.key.path[-1] for part in daily_parts)
     daily = [jobs.daily_job(monitor, names)] if names else []
     return dg.Definitions(
         assets=[*hourly_assets(monitor), *daily_parts, *model_assets(monitor)],
-        jobs=[hourly, *daily, late_labels, reference, retraining, alerting],
+        jobs=[hourly, *daily, late_labels, reference, retraining, alerting, probation, rollback],
         schedules=[
             dg.build_schedule_from_partitioned_job(
                 hourly,
@@ -74,5 +76,6 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
             sensors.late_labels_sensor(monitor, late_labels, hourly, seconds=sensor_seconds),
             sensors.alerting_sensor(monitor, alerting, seconds=sensor_seconds),
             retraining_sensor(monitor, retraining, seconds=sensor_seconds),
+            probation_sensor(monitor, probation, rollback, seconds=sensor_seconds),
         ],
     )

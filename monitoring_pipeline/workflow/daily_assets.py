@@ -16,6 +16,7 @@ from monitoring_pipeline.workflow.experiment_report import report_experiments
 from monitoring_pipeline.workflow.partitions import daily_partitions
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.sample_report import report_samples
+from monitoring_pipeline.workflow.shadow_report import is_watched, report_shadow
 from monitoring_pipeline.workflow.slice_report import report_slices
 
 
@@ -103,9 +104,23 @@ def daily_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
     def experiments(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
         return report_experiments(context, monitoring, monitor)
 
+    @dg.asset(
+        **daily(
+            "shadow_report",
+            "What a shadow said of the rows that another version served, and which of the two was right so far.",
+            "shadow_is_no_worse",
+            "The shadow was compared, and is not worse than what is served; without a shadow nothing is compared.",
+            deps=("label_log",),
+        ),
+        kinds={"parquet"},
+    )
+    def shadow(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return report_shadow(context, monitoring, monitor)
+
     asked = {
         experiments: bool(monitor.experiments),
         slice_report: monitor.slices.enabled and monitor.task is not Task.RANKING,
         evidently_report: monitor.evidently.enabled,
+        shadow: is_watched(monitor),
     }
     return [sample_report, attribution_report, *(asset for asset, wanted in asked.items() if wanted)]

@@ -26,6 +26,7 @@ FINDS = {
     "high-latency": "900",
     "low-accuracy": "performance.accuracy",
     "prediction-drift": "score_drift",
+    "rollback": "churn | version | 1 | champion",
     "stale-data": "hourly_churn",
 }
 """What following the diagnosis of a page brings to light in the deployment of these tests."""
@@ -98,7 +99,7 @@ def test_a_page_leads_only_to_pages_that_exist(page: Path) -> None:
 
 
 def test_every_rule_by_default_and_of_the_monitors_here_links_a_page_that_exists() -> None:
-    rules = [*default_rules(window="24h", features=["tenure"], score="score", prediction="prediction")]
+    rules = [*default_rules(window="24h", long="7d", features=["tenure"], score="score", prediction="prediction")]
     rules += [rule for monitor in load_monitors(ROOT / "monitors") for rule in monitor.alert_rules()]
     assert rules
     assert [rule.runbook for rule in rules if not (ROOT / rule.runbook).is_file()] == []

@@ -63,6 +63,17 @@ def test_half_the_traffic_of_a_day_is_seen_in_the_day() -> None:
     assert (level(found["24h"]), level(found["7d"])) == (Level.WARNING, Level.OK)
 
 
+@pytest.mark.parametrize("step", [-1, 1])
+def test_clocks_put_back_or_forward_lose_no_traffic_and_an_outage_after_it_is_still_seen(step: int) -> None:
+    """Callers live by their own clock: from the night of the change on, every hour is what the one beside it was."""
+    served, changed = traffic(10, unrest=0.05), 8 * WEEK
+    moved = served | {hour(at): served[hour(at + step)] for at in range(changed, 9 * WEEK)}
+    levels = [level(volume(moved, at)["1h"]) for at in range(changed, changed + 48)]
+    assert Level.CRITICAL not in levels
+    assert levels.count(Level.WARNING) <= 2
+    assert level(volume(moved | {hour(NOON + 24): {}}, NOON + 24)["1h"]) is Level.CRITICAL
+
+
 def test_what_is_not_described_is_not_known() -> None:
     served = traffic(9)
     del served[hour(NOON)]

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from monitoring_pipeline.describe.columns import ColumnKind, ColumnRole
 from monitoring_pipeline.describe.layouts import Layout
 from monitoring_pipeline.describe.profiles import rows_by_hour
 from monitoring_pipeline.describe.reference_building import ColumnSpec, ReferencePlan, build_reference
+from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.evaluate.skew import SkewPolicy, skew_by_version
 
 TIME = "scheduled_departure"
@@ -25,27 +27,33 @@ def flights(start: datetime, end: datetime) -> pa.Table:
     return pq.read_table(FLIGHTS, filters=[(TIME, ">=", start), (TIME, "<", end)])
 
 
-MARCH = flights(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC))
 SPRING = flights(datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 4, 19, tzinfo=UTC))
 DAY = SPRING.filter(pc.less(SPRING[TIME], pa.scalar(datetime(2013, 4, 2, tzinfo=UTC))))
 KINDS = dict.fromkeys(NUMERIC, ColumnKind.NUMERIC) | dict.fromkeys(CATEGORICAL, ColumnKind.CATEGORICAL)
-REFERENCE = build_reference(
-    MARCH,
-    [ColumnSpec(name, ColumnRole.FEATURE, kind) for name, kind in KINDS.items()],
-    model="flight_delays",
-    version=UNVERSIONED,
-    computed_at=datetime(2013, 4, 1, tzinfo=UTC),
-    time=TIME,
-    plan=ReferencePlan(windows=(HOUR, 24 * HOUR)),
-)
-LAYOUT = Layout.of(MARCH, [entry.column for entry in REFERENCE.columns.values()])
+
+
+@cache
+def march() -> tuple[Reference, Layout]:
+    """Return what training saw."""
+    rows = flights(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC))
+    reference = build_reference(
+        rows,
+        [ColumnSpec(name, ColumnRole.FEATURE, kind) for name, kind in KINDS.items()],
+        model="flight_delays",
+        version=UNVERSIONED,
+        computed_at=datetime(2013, 4, 1, tzinfo=UTC),
+        time=TIME,
+        plan=ReferencePlan(windows=(HOUR, 24 * HOUR)),
+    )
+    return reference, Layout.of(rows, [entry.column for entry in reference.columns.values()])
 
 
 def changes(rows: pa.Table, *, window: timedelta) -> list[tuple[str, str]]:
     """Return the column and reason of every change that is named, window by window."""
     samples = rows_by_hour(rows, time=TIME)
     hours = [hour for hour in samples if (hour - min(samples) + HOUR) % window == timedelta(0)]
-    policy, of, layouts = SkewPolicy((window,)), {UNVERSIONED: REFERENCE}, {UNVERSIONED: LAYOUT}
+    policy, (reference, layout) = SkewPolicy((window,)), march()
+    of, layouts = {UNVERSIONED: reference}, {UNVERSIONED: layout}
     signals = skew_by_version("flight_delays", samples, of, hours, policy, log=LOG, layouts=layouts)
     return [(each.column, each.reason) for each in signals if each.metric != "skew.distance" and each.value]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -155,15 +156,17 @@ def test_the_limit_is_where_the_p_value_is_as_rare_as_asked() -> None:
     assert [model.p_value(limit) for limit in limits] == pytest.approx([0.5, 0.1, 0.01, 0.001])
 
 
-ROWS = log_rows(10_000, seed=1, hours=28 * 24)
-WINDOWS = (HOUR, 24 * HOUR, 7 * 24 * HOUR)
-PLAN = ReferencePlan(WINDOWS, recurring=True, segments=["plan"], most=2)
-REFERENCE = reference(ROWS, time="predicted_at", plan=PLAN)
+PLAN = ReferencePlan((HOUR, 24 * HOUR, 7 * 24 * HOUR), recurring=True, segments=["plan"], most=2)
+
+
+@cache
+def four_weeks() -> Reference:
+    return reference(log_rows(10_000, seed=1, hours=28 * 24), time="predicted_at", plan=PLAN)
 
 
 def of_tenure(**change: str) -> BlockModel | None:
     place = {"metric": "drift.psi", "column": "tenure", "version": VERSION, "window": "24h", **change}
-    return Calibrations({VERSION: REFERENCE}).of(signal(value=0.1, **place))  # type: ignore[arg-type]
+    return Calibrations({VERSION: four_weeks()}).of(signal(value=0.1, **place))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -213,6 +216,6 @@ def test_a_calibrated_limit_replaces_the_textbook_only_where_it_is_larger() -> N
     place = {"window": "24h", "version": VERSION, "column": "tenure", "p_value": 1e-9}
     (verdict, _) = judge_signals([signal("drift.psi", 0.3, **place)], {VERSION: against}, JudgingPolicy())  # type: ignore[arg-type]
     assert (verdict.level, verdict.threshold_origin) == (Level.OK, "calibrated")
-    (verdict, _) = judge_signals([signal("drift.psi", 0.3, **place)], {VERSION: REFERENCE}, JudgingPolicy())  # type: ignore[arg-type]
+    (verdict, _) = judge_signals([signal("drift.psi", 0.3, **place)], {VERSION: four_weeks()}, JudgingPolicy())  # type: ignore[arg-type]
     assert (verdict.level, verdict.threshold_origin) == (Level.CRITICAL, "textbook")
     assert signals

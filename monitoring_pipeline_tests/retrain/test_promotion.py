@@ -31,7 +31,7 @@ def model(uri: str, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def registry(uri: str) -> ModelRegistry:
+def registry(uri: str) -> MlflowRegistry:
     return MlflowRegistry(uri)
 
 
@@ -51,7 +51,7 @@ def decided(
 def test_a_better_challenger_becomes_champion_and_both_versions_say_when_and_why(
     registry: ModelRegistry, model: str
 ) -> None:
-    assert decided(registry, model) == Promotion(model, "2", "1", True, "roc_auc +0.02")
+    assert decided(registry, model) == Promotion(model, "2", "2", True, "roc_auc +0.02")
     assert registry.version(model, CHAMPION).version == "2"
     assert registry.version(model, "2").tags == {"deployed_at": NOW.isoformat(), "promotion_reason": "roc_auc +0.02"}
     assert registry.version(model, "1").tags == {"replaced_at": NOW.isoformat(), "replaced_by": "2"}
@@ -71,20 +71,36 @@ def test_a_promotion_that_was_cut_short_is_finished_when_it_is_tried_again(regis
     assert registry.version(model, "1").tags["replaced_by"] == "2"
 
 
-def test_an_alias_that_moved_meanwhile_is_not_moved_and_nothing_is_said(registry: ModelRegistry, model: str) -> None:
-    registry.set_alias(model, CHAMPION, "3", expected="1")
-    with pytest.raises(RegistryError, match="points to version 3, expected version 1"):
-        decided(registry, model)
-    assert registry.version(model, CHAMPION).version == "3"
-    assert [version.tags for version in registry.versions(model)] == [{}, {}, {}]
+class Faster(MlflowRegistry):
+    """A registry in which somebody else moves the alias between the look at it and the move."""
+
+    def set_alias(self, model_name: str, alias: str, version: str | int, *, expected: str | None) -> None:
+        MlflowClient(self.tracking_uri, self.tracking_uri).set_registered_model_alias(model_name, alias, "3")
+        MlflowRegistry.set_alias(self, model_name, alias, version, expected=expected)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the look", "after the look"])
+def test_an_alias_that_moved_meanwhile_is_left_where_it_is_and_the_challenger_says_why(
+    registry: MlflowRegistry, model: str, late: bool
+) -> None:
+    if late:
+        registry = Faster(registry.tracking_uri)
+    else:
+        registry.set_alias(model, CHAMPION, "3", expected="1")
+    found = decided(registry, model)
+    assert (found.promoted, found.champion) == (False, "3")
+    assert "moved to version 3 meanwhile, and version 2 was compared with version 1" in found.reason
+    first, challenger, third = registry.versions(model)
+    assert (first.tags, third.tags, third.aliases) == ({}, {}, (CHAMPION,))
+    assert challenger.tags == {"rejected_at": NOW.isoformat(), "rejection_reason": found.reason}
 
 
 def test_an_old_promotion_tried_again_does_not_undo_a_newer_one(registry: ModelRegistry, model: str) -> None:
     decided(registry, model)
     registry.set_alias(model, CHAMPION, "3", expected="2")
-    with pytest.raises(RegistryError, match="points to version 3"):
-        decided(registry, model, now=LATER)
-    assert registry.version(model, CHAMPION).version == "3"
+    before = registry.versions(model)
+    assert not decided(registry, model, now=LATER).promoted
+    assert registry.versions(model) == before
 
 
 def test_a_challenger_that_is_kept_out_says_why_and_the_champion_stays(registry: ModelRegistry, model: str) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -6,19 +7,19 @@ import pandas as pd
 import pytest
 
 from monitoring_pipeline.describe.outcomes import Task
-from monitoring_pipeline.errors import MonitoringError, TableError
+from monitoring_pipeline.errors import TableError
 from monitoring_pipeline.retrain.training import (
+    BrokenDataError,
     TooFewRowsError,
     TrainingPlan,
     TrainingSet,
-    cross_fitted_scores,
     frame_digest,
-    load_trainer,
     split_training_set,
 )
 
 AS_OF = datetime(2026, 11, 20, 12, tzinfo=UTC)
-PLAN = TrainingPlan(window=timedelta(days=10), holdout=timedelta(days=2), minimum_rows=50)
+WINDOW = timedelta(days=10)
+PLAN = TrainingPlan(window=WINDOW, holdout=timedelta(days=2), minimum_rows=50)
 BOUNDARY = pd.Timestamp(AS_OF - PLAN.holdout)
 
 
@@ -27,8 +28,12 @@ def predictions(rows: int = 2000, *, seed: int = 1, days: float = 20, until: dat
     moments = pd.Timestamp(until) - pd.to_timedelta(np.linspace(days, 1e-6, rows), unit="D")
     frame = pd.DataFrame({"x": generator.normal(size=rows), "at": moments.as_unit("us"), "ignored": "…"})
     frame["actual"] = (generator.random(rows) < 1 / (1 + np.exp(-frame["x"]))).astype(float)
-    frame.loc[generator.random(rows) < 0.1, "actual"] = np.nan
-    return frame.sample(frac=1, random_state=seed)
+    frame["labelled_at"] = frame["at"]
+    return without_labels(frame, generator.random(rows) < 0.1).sample(frac=1, random_state=seed)
+
+
+def without_labels(frame: pd.DataFrame, missing: Any) -> pd.DataFrame:
+    return frame.assign(actual=frame["actual"].mask(missing), labelled_at=frame["labelled_at"].mask(missing))
 
 
 def split(frame: pd.DataFrame, **more: Any) -> TrainingSet:
@@ -39,11 +44,11 @@ def test_the_hold_out_is_the_newest_stretch_and_nothing_of_it_is_trained_on() ->
     frame = predictions()
     found = split(frame)
     assert found.training["at"].max() < BOUNDARY <= found.holdout["at"].min()
-    assert found.training["at"].min() >= BOUNDARY - PLAN.window
+    assert found.training["at"].min() >= BOUNDARY - WINDOW
     assert found.holdout["at"].max() < pd.Timestamp(AS_OF)
     known = frame[frame["actual"].notna()]
     assert len(found.holdout) == (known["at"] >= BOUNDARY).sum()
-    assert len(found.training) == ((known["at"] < BOUNDARY) & (known["at"] >= BOUNDARY - PLAN.window)).sum()
+    assert len(found.training) == ((known["at"] < BOUNDARY) & (known["at"] >= BOUNDARY - WINDOW)).sum()
     for part in (found.training, found.holdout):
         assert list(part.columns) == ["x", "at", "actual"]
         assert part["at"].is_monotonic_increasing
@@ -77,10 +82,9 @@ def test_what_the_champion_already_knows_comes_before_the_window_and_never_from_
     assert found.training["at"].max() < BOUNDARY
 
 
-def test_where_nothing_recent_is_labelled_the_older_rows_still_stop_at_the_hold_out() -> None:
+def test_where_nothing_was_served_before_the_hold_out_the_older_rows_still_stop_at_it() -> None:
     frame = predictions()
-    frame.loc[frame["at"] < BOUNDARY, "actual"] = np.nan
-    found = split(frame, older=predictions(3000, seed=2, days=40))
+    found = split(frame[(frame["at"] >= BOUNDARY) & frame["actual"].notna()], older=predictions(3000, seed=2, days=40))
     assert found.training["at"].max() < BOUNDARY
 
 
@@ -126,54 +130,10 @@ def test_the_digest_tells_content_columns_and_the_place_of_the_split() -> None:
     assert whole not in {frame_digest(other) for other in others}
 
 
-def test_a_trainer_is_found_by_its_name() -> None:
-    assert load_trainer("examples.flight_delays.model:fit").__name__ == "fit"
-
-
-@pytest.mark.parametrize(
-    "name", ["", "nowhere", "nowhere:fit", "json", "json:nothing", "json:__name__", ".json:loads", ":fit"]
-)
-def test_a_name_that_is_no_trainer_says_how_to_name_one(name: str) -> None:
-    with pytest.raises(MonitoringError, match=r"trainer '.*': .* as package\.module:function"):
-        load_trainer(name)
-
-
-class Remembering:
-    """A model that scores rows it was fitted on 1 and all others 0."""
-
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self.seen = set(rows["x"])
-
-    def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
-        assert list(rows.columns) == ["x"]
-        scores = rows["x"].isin(self.seen).to_numpy(dtype=float)
-        return np.column_stack([1 - scores, scores])
-
-
-@pytest.mark.parametrize("index", [None, [7] * 100])
-def test_no_row_is_scored_by_a_model_that_has_seen_it(index: list[int] | None) -> None:
-    frame = pd.DataFrame({"x": np.arange(100.0), "actual": [0.0, 1.0] * 50}, index=index)
-    fitted: list[int] = []
-
-    def trainer(rows: pd.DataFrame) -> Remembering:
-        fitted.append(len(rows))
-        return Remembering(rows)
-
-    scores = cross_fitted_scores(frame, trainer, features=["x"])
-    assert scores.tolist() == [0.0] * 100
-    assert fitted == [66, 67, 67]
-
-
-def test_a_block_that_holds_all_of_one_class_is_said() -> None:
-    frame = pd.DataFrame({"x": np.arange(9.0), "actual": [1.0] * 3 + [0.0] * 6})
-    with pytest.raises(TooFewRowsError, match="without one of 3 blocks in time one class is left"):
-        cross_fitted_scores(frame, Remembering, features=["x"])
-
-
 def test_a_regressor_learns_from_every_outcome_that_is_a_finite_number() -> None:
     frame = predictions()
     amounts = frame.assign(actual=frame["actual"] * 0.5 - 3.0).astype({"actual": object})
-    recent = amounts.index[(amounts["at"] < BOUNDARY) & (amounts["at"] >= BOUNDARY - PLAN.window)]
+    recent = amounts.index[(amounts["at"] < BOUNDARY) & (amounts["at"] >= BOUNDARY - WINDOW)]
     amounts.loc[recent[:5], "actual"] = [np.inf, -np.inf, np.nan, "many", None]
     found = split(amounts, task=Task.REGRESSION)
     assert set(found.training["actual"]) | set(found.holdout["actual"]) == {-3.0, -2.5}
@@ -188,18 +148,98 @@ def test_outcomes_that_are_all_the_same_teach_a_regressor_nothing() -> None:
         split(predictions().assign(actual=2.0), task=Task.REGRESSION)
 
 
-class Averaging:
-    """A regressor that predicts the mean of what it was fitted on."""
-
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self.mean = rows["actual"].mean()
-
-    def predict(self, rows: pd.DataFrame) -> np.ndarray:
-        assert list(rows.columns) == ["x"]
-        return np.full(len(rows), self.mean)
+def test_all_history_is_learnt_from_where_there_is_no_window() -> None:
+    found = split(predictions(), plan=replace(PLAN, window=None))
+    known = predictions()["actual"].notna() & (predictions()["at"] < BOUNDARY)
+    assert len(found.training) == known.sum()
 
 
-def test_a_block_of_values_is_predicted_by_a_regressor_fitted_without_it() -> None:
-    frame = pd.DataFrame({"x": np.arange(6.0), "actual": [1.0, 1.0, 1.0, 1.0, 4.0, 4.0]})
-    found = cross_fitted_scores(frame, Averaging, features=["x"], task=Task.REGRESSION)
-    assert found.tolist() == [2.5, 2.5, 2.5, 2.5, 1.0, 1.0]
+def test_rows_from_before_a_moment_are_judged_on_but_not_learnt_from() -> None:
+    since = AS_OF - timedelta(days=5)
+    found = split(predictions(), plan=replace(PLAN, since=since))
+    assert found.training["at"].min() >= pd.Timestamp(since)
+    assert len(found.holdout) == len(split(predictions()).holdout)
+
+
+def test_a_sample_is_drawn_evenly_and_alike_wherever_it_is_drawn() -> None:
+    whole, plan = split(predictions()), replace(PLAN, max_rows=300)
+    first, second = split(predictions(), plan=plan), split(predictions().sample(frac=1, random_state=3), plan=plan)
+    assert (len(first.training), first.available) == (300, len(whole.training))
+    assert first.digest == second.digest != whole.digest
+    pd.testing.assert_frame_equal(first.training, second.training)
+    assert len(first.holdout) == len(whole.holdout)
+    half = whole.training["at"].iloc[len(whole.training) // 2]
+    assert 120 < (first.training["at"] < half).sum() < 180
+    other = split(predictions(seed=4), plan=plan)
+    assert other.training.index.isin(first.training.index).all()
+    assert set(other.training["at"]) != set(first.training["at"]), "other rows are drawn by another seed"
+
+
+def test_rows_that_are_left_out_are_counted_by_why_and_in_neither_part() -> None:
+    frame = predictions()
+    excluded = pd.Series(None, frame.index, object)
+    excluded[frame["at"] < pd.Timestamp(AS_OF - timedelta(days=8))] = "hours of incident 7"
+    excluded[frame["x"] > 2] = "quarantined: infinite"
+    found = split(frame, excluded=excluded)
+    both = pd.concat([found.training, found.holdout])
+    assert both["at"].min() >= pd.Timestamp(AS_OF - timedelta(days=8))
+    assert both["x"].max() <= 2
+    window = frame[frame["at"] >= BOUNDARY - WINDOW]
+    assert found.left_out == {
+        "hours of incident 7": (excluded[window.index] == "hours of incident 7").sum(),
+        "quarantined: infinite": (excluded[window.index] == "quarantined: infinite").sum(),
+        "no label": window["actual"][excluded.isna()].isna().sum(),
+    }
+    assert len(both) + sum(found.left_out.values()) == len(window)
+
+
+def test_training_is_blocked_only_where_the_rows_left_out_would_have_sufficed() -> None:
+    frame = predictions()
+    excluded = pd.Series("hours of incident 7", frame.index).where(frame["at"] < BOUNDARY)
+    with pytest.raises(BrokenDataError, match=r"0 rows .*; left out: 1000 \(hours of incident 7\), .*\. Wait"):
+        split(frame, excluded=excluded)
+    with pytest.raises(TooFewRowsError, match=r"needed 5000"):
+        split(frame, excluded=excluded, plan=replace(PLAN, minimum_rows=5000))
+
+
+def test_too_few_labels_are_too_few_whatever_their_number() -> None:
+    frame = predictions(20_000)
+    frame = without_labels(frame, np.random.default_rng(2).random(len(frame)) < 0.5)
+    with pytest.raises(BrokenDataError, match=r"training rows .*: 4\d% of \d+ predictions have a label, needed 60%: "):
+        split(frame)
+    found = split(frame, plan=replace(PLAN, min_coverage=0.4))
+    assert found.coverage == pytest.approx(0.45, abs=0.02)
+
+
+def delayed(frame: pd.DataFrame, hours: pd.Series | float) -> pd.DataFrame:
+    """Let labels arrive so many hours after the prediction; those that would come later are not there."""
+    frame = frame.assign(labelled_at=frame["at"] + pd.to_timedelta(hours, unit="h"))
+    return without_labels(frame, (frame["labelled_at"] >= pd.Timestamp(AS_OF)) | frame["actual"].isna())
+
+
+def test_where_one_kind_of_outcome_is_reported_first_young_rows_wait_for_the_other() -> None:
+    frame = predictions(20_000)
+    hours = frame["actual"].map({1.0: 1.0, 0.0: 20.0}).fillna(1.0)
+    true_share = frame.loc[frame["at"] >= BOUNDARY, "actual"].mean()
+    found = split(delayed(frame, hours))
+    assert found.end == AS_OF - timedelta(hours=20)
+    assert found.holdout["actual"].mean() == pytest.approx(true_share, abs=0.03)
+    assert found.holdout["at"].min() >= pd.Timestamp(found.end - PLAN.holdout)
+    assert 0 < found.left_out["labels not due yet"] <= 20_000 * 20 / 24 / 20 + 1
+
+
+def test_labels_that_come_within_the_hour_cost_no_more_than_that() -> None:
+    assert split(delayed(predictions(20_000), 0.5)).end == AS_OF - timedelta(hours=1)
+
+
+def test_stragglers_are_not_waited_for_beyond_maturity() -> None:
+    hours = pd.Series(np.where(np.arange(20_000) % 10 == 0, 60.0, 1.0))
+    assert split(delayed(predictions(20_000), hours)).end == AS_OF - PLAN.maturity
+
+
+def test_before_any_row_is_mature_nearly_all_must_have_a_label() -> None:
+    young, plan = predictions(days=3), replace(PLAN, holdout=timedelta(days=1), maturity=timedelta(days=30))
+    with pytest.raises(BrokenDataError, match=r"needed 95%, as none is older than labels.maturity \(30 days"):
+        split(young, plan=plan)
+    known = young[young["actual"].notna()]
+    assert len(split(known, plan=plan).holdout) == (known["at"] >= pd.Timestamp(AS_OF - timedelta(days=1))).sum()

@@ -124,6 +124,11 @@ def test_a_trigger_has_one_limit() -> None:
             "rules[0].condition.level drift.wasserstein has no band, so it is always ok.",
         ),
         (
+            {"rules": [rule({"metric": "shadow.roc_auc_gain", "window": "24h", "below": 0})]},
+            "rules[0].condition.metric shadow.roc_auc_gain is of two versions side by side, and rules look at the one "
+            "that serves.",
+        ),
+        (
             {"rules": [rule({"metric": "drift.kl", "above": 0.1})]},
             "rules[0].condition.metric drift.kl is not measured.",
         ),
@@ -288,3 +293,22 @@ def test_conditions_may_speak_of_a_day_whatever_the_windows() -> None:
     leak = {"metric": "attribution.leakage", "window": "24h", "column": "tenure", "level": "critical"}
     worse = {"metric": "performance.slice_worsened", "window": "1d", "segment": "*", "level": "warning"}
     assert found(windows=["1h"], rules=[rule({"any": [leak, worse]})]) == []
+
+
+@pytest.mark.parametrize(
+    ("retraining", "task", "said"),
+    [
+        ({"trainer": "refit"}, "ranking", "retraining.trainer there is no gate for ranking."),
+        ({"trainer": "none"}, "ranking", ""),
+        ({"metric": "mae"}, "regression", ""),
+        ({"metric": "mae"}, "binary_classification", "retraining.metric a challenger of binary_classification is not"),
+        ({}, "ranking", ""),
+    ],
+)
+def test_a_retraining_is_asked_only_for_what_the_gate_can_judge(
+    retraining: dict[str, Any], task: str, said: str
+) -> None:
+    columns = {"request": "query", "item": "item"} if task == "ranking" else {}
+    problems = found(task=task, retraining=retraining, columns=columns)
+    assert len(problems) == bool(said)
+    assert all(problem.startswith(said) for problem in problems)

@@ -121,7 +121,14 @@ def test_drift_alone_warns_and_pages_only_with_a_breach_of_performance() -> None
     assert worst(defaults["feature_drift"], drifted, *poorer) == "critical"
     assert worst(defaults["feature_drift"], steady, *declined) == ""
     assert worst(defaults["performance_decline"], steady, *declined) == "warning"
-    assert worst(defaults["performance_decline"], steady, *dropped) == "critical"
+
+    week = [verdict(Level.OK, name, window="7d") for name in ("performance.accuracy", "performance.roc_auc")]
+    bad_week = [verdict(Level.WARNING, "performance.accuracy", window="7d"), week[1]]
+    assert worst(defaults["performance_decline"], *dropped, *week) == "warning", "one bad day is not yet a bad model"
+    assert worst(defaults["performance_decline"], *dropped, *bad_week) == "critical"
+    assert worst(defaults["performance_decline"], *dropped) == "warning", "nor is one in a first week"
+    lost = verdict(Level.CRITICAL, "performance.accuracy", value=0.5, baseline_value=0.8)
+    assert worst(defaults["performance_decline"], lost, *fine[1:], *week) == "critical", "nobody waits for the week"
 
 
 def worst(rule: Rule, *verdicts: Verdict) -> str:

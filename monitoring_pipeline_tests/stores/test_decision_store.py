@@ -8,7 +8,7 @@ import pytest
 from monitoring_pipeline.judge.rules import RuleState
 from monitoring_pipeline.judge.triggers import ClauseOutcome, NoRetrain, RetrainDecision, episode_id
 from monitoring_pipeline.stores.database import StateDatabase
-from monitoring_pipeline.stores.decision_store import EpisodeStatus
+from monitoring_pipeline.stores.decision_store import Episode, EpisodeStatus, asked_by_hand
 from monitoring_pipeline_tests.outcomes import hour
 
 CLAUSES = (
@@ -102,3 +102,63 @@ def test_an_episode_ends_once_and_says_how(state: StateDatabase) -> None:
     assert episode.outcome == {"gain": None, "margin": 0.01}
     with pytest.raises(ValueError, match="running is not an end"):
         state.finish_episode(identity, EpisodeStatus.RUNNING, {}, hour(4))
+
+
+def by_hand(name: str, status: EpisodeStatus = EpisodeStatus.REQUESTED, **said: object) -> Episode:
+    return asked_by_hand(f"churn:{name}", "churn", "3", status, now=hour(2), by="anna", why="a strike ended", **said)
+
+
+def test_an_episode_by_hand_keeps_who_asked_and_why_and_waits_for_none(state: StateDatabase) -> None:
+    assert state.open_episode(by_hand("one"))
+    assert not state.open_episode(by_hand("two")), "one retraining of a model at a time"
+    assert state.record_decision(decision(3)).reason is NoRetrain.EPISODE_OPEN
+    assert state.add_outcome("churn:one", {"outcome": "promote", "challenger": "4"})
+    assert state.finish_episode("churn:one", EpisodeStatus.REJECTED, {"outcome": "champion_moved"}, hour(4))
+    assert not state.add_outcome("churn:one", {"outcome": "promote"})
+    found = state.episode("churn:one")
+    assert found is not None
+    assert (found.by_hand, found.status, found.finished_at) == (True, EpisodeStatus.REJECTED, hour(4))
+    said = {"by": "anna", "why": "a strike ended", "outcome": "champion_moved", "challenger": "4"}
+    assert found.outcome == said
+    assert state.open_episode(by_hand("two"))
+
+
+def test_what_is_over_already_is_put_on_record_once(state: StateDatabase) -> None:
+    for reason in ("first", "second"):
+        state.record_episode(by_hand("run", EpisodeStatus.PROMOTED, reasons=[reason]))
+    (episode,) = state.episodes("churn")
+    assert (episode.outcome["reasons"], episode.finished_at) == (["first"], hour(2))
+
+
+def test_a_rollback_that_was_cut_short_stands_until_it_is_ended(state: StateDatabase) -> None:
+    state.record_decision(decision(1))
+    first = by_hand("rollback:1", EpisodeStatus.ROLLING_BACK, champion="3", to="2")
+    assert state.begin_rollback(first) == first, "it does not wait for a retraining that is open"
+    assert state.begin_rollback(replace(first, id="churn:rollback:2")) == first
+    assert state.unfinished_rollback("churn") == first
+    state.end_rollback(first.id, EpisodeStatus.ROLLED_BACK, "done", hour(3))
+    state.end_rollback(first.id, EpisodeStatus.FAILED, "too late", hour(4))
+    ended = state.episode(first.id)
+    assert ended is not None
+    assert (ended.status, ended.outcome["reasons"], ended.finished_at) == (
+        EpisodeStatus.ROLLED_BACK,
+        ["done"],
+        hour(3),
+    )
+    assert state.begin_rollback(first) == ended, "the same again is the same"
+    assert state.unfinished_rollback("churn") is None
+    assert len(state.open_episodes("churn")) == 1
+
+
+def test_two_people_who_roll_back_at_once_carry_out_one_rollback(state_url: str) -> None:
+    together = threading.Barrier(4)
+
+    def begin(number: int) -> str:
+        state = StateDatabase(state_url)
+        together.wait()
+        stands = state.begin_rollback(by_hand(f"rollback:{number}", EpisodeStatus.ROLLING_BACK)).id
+        state.close()
+        return stands
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(begin, range(4)))) == 1

@@ -120,6 +120,14 @@ def test_a_document_is_read_back_and_replaced(registry: ModelRegistry) -> None:
         assert registry.read_json(version, "monitoring/reference.json") == document
 
 
+def test_a_text_is_kept_as_it_is_and_replaced(registry: MlflowRegistry) -> None:
+    version = registry.version(MODEL, 7)
+    for text in ("# Zürich\n", "| a | b |\n"):
+        registry.write_text(version, "evaluation.md", text)
+        with registry.download(version, "evaluation.md") as file:
+            assert file.read_text("utf-8") == text
+
+
 def test_a_document_holds_no_number_that_json_does_not_know(registry: ModelRegistry) -> None:
     version = registry.version(MODEL, 8)
     with pytest.raises(ValueError, match="JSON compliant"):
@@ -190,6 +198,9 @@ def test_what_a_version_is_made_of_is_its_requirements_parameters_and_files(trac
         "configuration": {"depth": "3"},
         "artifact": {"model.skops": sha256(b"weights").hexdigest()[:12]},
     }
+    client.log_text(small.run_id, "1234", "model/code/more.py")
+    assert MlflowRegistry(tracking_uri).model_bytes(small) == len("scikit-learn==1.7.0\nskopsuuid: 7weights1234")
+    assert MlflowRegistry(tracking_uri).model_bytes(none) == 0
     too_large = MlflowRegistry(tracking_uri, max_bytes=10).contents(small)
     assert too_large == {"requirements": {}, "configuration": {"depth": "3"}, "artifact": {}}
     with pytest.raises(RegistryError, match="contents of none v1"):

@@ -66,7 +66,7 @@ def names(count: int) -> list[str]:
 
 
 def rules_for(features: Sequence[str]) -> tuple[Rule, ...]:
-    return default_rules(window="24h", features=features, score="score", prediction="prediction")
+    return default_rules(window="24h", long="7d", features=features, score="score", prediction="prediction")
 
 
 def storm(state: StateDatabase, features: Sequence[str], hours: int, *, calm: int = 0) -> int:
@@ -111,7 +111,7 @@ def bytes_of_file(state: StateDatabase) -> int:
 
 def test_ten_thousand_verdicts_of_a_day_are_one_incident_and_two_messages_a_channel(state: StateDatabase) -> None:
     empty = bytes_of_file(state)
-    assert storm(state, names(200), 24, calm=3) >= 10_000
+    assert storm(state, names(200), 24, calm=24) >= 10_000
     (incident,) = state.incidents()
     assert incident.status is Status.RESOLVED
     assert set(incident.rules) == {"data_missing", "feature_changed_meaning", "feature_drift"}

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import ndtr
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import proportions_ztest, samplesize_proportions_2indep_onetail
 
@@ -16,7 +17,7 @@ from monitoring_pipeline.stats.experiments import (
     two_proportions,
     welch,
 )
-from monitoring_pipeline.stats.spending import FloatArray
+from monitoring_pipeline.stats.spending import Boundary, FloatArray, limits_of
 
 
 def arm(outcome: FloatArray, covariate: FloatArray | None = None) -> Arm:
@@ -113,3 +114,25 @@ def test_a_plan_that_makes_no_sense_is_refused() -> None:
         plan_experiment(0.9, relative_mde=0.2)
     with pytest.raises(ValueError, match="a baseline and a variance that are not 0 is needed"):
         plan_experiment(0.0, variance=1.0)
+
+
+@pytest.mark.parametrize("boundary", ["obrien_fleming", "pocock", "always_valid"])
+def test_simulated_experiments_of_five_looks_keep_alpha_and_have_the_power_they_were_planned_with(
+    boundary: Boundary,
+) -> None:
+    plan = plan_experiment(0.3, relative_mde=0.1, boundary=boundary, looks=5)
+    limits = limits_of(boundary, np.arange(1, 6) / 5)
+    random, runs, a_look = np.random.default_rng(11), 3000, plan.control_rows // 5
+    found = []
+    for lift in (0.0, 0.1):
+        hits = [np.cumsum(random.binomial(a_look, 0.3 * (1 + each), (runs, 5)), axis=1) for each in (0.0, lift)]
+        rows = a_look * np.arange(1, 6)
+        shares = np.stack([each / rows for each in hits], axis=-1)  # of each run and look, control and treatment
+        arms = [
+            [[Arm(n, p, 0) for p in pair] for n, pair in zip(rows.tolist(), run, strict=True)]
+            for run in shares.tolist()
+        ]
+        p_values = np.array([[two_proportions(*pair).p_value for pair in run] for run in arms])
+        found.append((p_values <= 2 * ndtr(-limits)).any(axis=1).mean())
+    assert found[0] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    assert found[1] == pytest.approx(0.8, abs=0.02)

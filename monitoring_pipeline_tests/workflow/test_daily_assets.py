@@ -183,8 +183,8 @@ def test_a_monitor_that_ends_before_its_first_whole_day_has_no_daily_report() ->
     assert "churn__daily" not in {job.name for job in definitions.resolve_all_job_defs()}
 
 
-def test_the_page_of_evidently_and_the_search_for_slices_can_be_left_out() -> None:
-    left_out = {"evidently": {"enabled": False}, "slices": {"enabled": False}}
+def test_the_page_of_evidently_the_search_for_slices_and_shadows_can_be_left_out() -> None:
+    left_out = {"evidently": {"enabled": False}, "slices": {"enabled": False}, "aliases": ["champion"]}
     definitions = build_definitions([parse_monitor({**ASKED, **left_out})])
     daily = definitions.resolve_job_def("churn__daily").asset_layer.executable_asset_keys
     assert {key.path[-1] for key in daily} == {"sample_report", "attribution_report"}

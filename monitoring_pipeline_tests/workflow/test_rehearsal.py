@@ -33,7 +33,7 @@ def test_ticks_are_recorded_runs_are_real_and_a_killed_decision_starts_one_retra
     with rehearsing(deployment.home / "dagster", deployment.home / "clock") as rehearsal:
         names = rehearsal.start_sensors()
         rehearsal.tick(2)
-        assert rehearsal.tick_count() == 2 * len(names) == 14
+        assert rehearsal.tick_count() == 2 * len(names) == 16
         counts = rehearsal.run_counts()
         runs = rehearsal.instance.get_runs(dg.RunsFilter(job_name="churn__retraining"))
         (hourly,) = rehearsal.instance.get_runs(dg.RunsFilter(job_name="churn__hourly"))
