@@ -17,13 +17,14 @@
     retrain        ask for a retraining by hand; `rollback` points the champion back to the version before
     heartbeat      when each part was last heard from, or who has fallen silent
     serve          the scoring service of a monitored model; `switch-traffic` says which part of it answers first
+    metrics-exporter   what the stores hold, for Prometheus
     incident-webhook   signed requests of other programs that act on incidents
 
 Add a command here when a person wants it without Dagster; keep what it does out, in the stage it belongs to. A command
 imports what it needs when it runs: comparing two files must not wait for an orchestrator to load.
 """
 
-from monitoring_pipeline.cli import experiments, files, heartbeats, incidents, pipeline, retraining, serve  # noqa: F401 - each hangs its commands on the app
+from monitoring_pipeline.cli import experiments, exporter, files, heartbeats, incidents, pipeline, retraining, serve  # noqa: F401 - each hangs its commands on the app
 from monitoring_pipeline.cli.base import app
 
 __all__ = ["app"]

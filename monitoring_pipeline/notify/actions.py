@@ -50,6 +50,7 @@ class Action:
     at: datetime
     text: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+    said_at: datetime | None = None  # when it was put on record, if later
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def parse_action(said: Mapping[str, object], *, now: datetime) -> Action:
         raise ActionError(f"{kind}: " + "; ".join(problems))
     at = datetime.fromisoformat(read["at"]) if "at" in read else now
     rest = {name: text for name, text in read.items() if name not in ("incident_id", "author", "at", "text")}
-    action = Action(kind, read.get("incident_id", ""), read["author"], at, read.get("text", ""), rest)
+    action = Action(kind, read.get("incident_id", ""), read["author"], at, read.get("text", ""), rest, said_at=now)
     if kind is ActionKind.SILENCE:
         silence_asked(action, id="new")
     return action

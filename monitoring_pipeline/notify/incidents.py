@@ -78,9 +78,9 @@ class GroupingPolicy:
 class Incident:
     """Trouble of one model that one person can look into; `severity` is the worst it has been.
 
-    `rule` and `fingerprint` are those of the alert that opened it, `rules` all that took part, `firing` those that
-    still do. `sev` is 1 (people are hurt now) to 4. `causes` are ranked. `announced_at` is when people were first to
-    be told, `notified_at` when a channel first took it.
+    `fingerprint` is that of the alert that opened it, `rule` that of the one that opened it, brought it back or made it
+    worse, `rules` all that took part, `firing` those that still do. `sev` is 1 (people are hurt now) to 4. `causes` are
+    ranked. `announced_at` is when people were first to be told, `notified_at` when a channel first took it.
     """
 
     id: str
@@ -118,8 +118,9 @@ class Incident:
 
     @property
     def time_to_acknowledge(self) -> timedelta | None:
-        """From the record to the person who took it on; None while nobody has."""
-        return None if self.acknowledged_at is None else self.acknowledged_at - self.opened_at
+        """From the record, or from its coming back, to the person who took it on; None while nobody has."""
+        since = self.announced_at if self.times_reopened and self.announced_at else self.opened_at
+        return None if self.acknowledged_at is None else self.acknowledged_at - since
 
     @property
     def time_to_mitigate(self) -> timedelta | None:
@@ -282,6 +283,7 @@ def moved_by(alert: Alert, moved: Transition, home: Incident | None, why: str, *
     evidence = _ranked([*(entry | {"rule": alert.rule} for entry in alert.evidence_summary), *others])
     grown = replace(
         home,
+        rule=alert.rule if reopened or leads else home.rule,
         severity=worst,
         updated_at=now,
         last_hour=max(home.last_hour, alert.last_hour),
@@ -418,8 +420,8 @@ def reported(action: Action) -> Move:
         rule="reported",
         severity=severity,
         status=Status.OPEN,
-        opened_at=action.at,
-        updated_at=action.at,
+        opened_at=action.said_at or action.at,
+        updated_at=action.said_at or action.at,
         resolved_at=None,
         first_hour=action.at,
         last_hour=action.at,

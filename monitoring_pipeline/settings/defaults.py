@@ -31,8 +31,10 @@ def long_window(windows: Sequence[str]) -> str:
     return "7d" if "7d" in windows else max(windows, key=window_length)
 
 
-QUIET = 24
-"""Hours without trouble after which what is measured over a day has ended: a bad spell has better days."""
+def quiet_hours(window: str) -> int:
+    """Return after how many hours without trouble what a window measures has ended: a bad day has good hours."""
+    return min(max(round(window_length(window) / HOUR), 3), 24)
+
 
 FAR_BELOW, FAR_ABOVE = 0.3, 0.5
 """Shares of its baseline by which a day's performance is so much worse that nobody waits for the week to show it."""
@@ -83,7 +85,7 @@ def default_rules(
             for_=3,
             critical=All((drift, worse)),
             critical_cooldown=4,
-            resolve_after=QUIET,
+            resolve_after=quiet_hours(window),
         ),
         _performance_decline(watched, window, long),
         *([] if score is None else [_score_drift(window, score)]),
@@ -138,7 +140,7 @@ def _performance_decline(watched: Sequence[str], window: str, long: str) -> Rule
         for_=5,
         cooldown=1,
         critical=Any((All((_any(*watched, window=window), lasting)), *far)),
-        resolve_after=QUIET,
+        resolve_after=quiet_hours(window),
     )
 
 
@@ -236,4 +238,4 @@ def _feature_drift(window: str, features: Sequence[str], *, above: float | None 
 
 def _score_drift(window: str, score: str) -> Rule:
     condition = SignalCondition("drift.psi", window, column=escape(score), level=Level.WARNING, above=0.15)
-    return _rule("score_drift", condition, "prediction-drift", for_=3, cooldown=6, resolve_after=QUIET)
+    return _rule("score_drift", condition, "prediction-drift", for_=3, cooldown=6, resolve_after=quiet_hours(window))

@@ -143,8 +143,9 @@ class HourlyStore:
         self, kind: str, model: str, start: datetime, end: datetime, columns: Sequence[str] | None = None
     ) -> dict[datetime, pa.Table]:
         """Return the hours in [start, end) that have been processed, or only some of their columns."""
+        folder = model_folder(self._root, kind, model)
         wanted = [(start + step * HOUR) for step in range(round((end - start) / HOUR))]
-        paths = [(hour, path) for hour in wanted if (path := self._path(kind, model, hour)).exists()]
+        paths = [(hour, path) for hour in wanted if (path := folder / f"{hour_name(hour)}.parquet").exists()]
         with ThreadPoolExecutor(2) as pool:
             tables = pool.map(lambda item: read_parquet(item[1], columns), paths)
             return {hour: table for (hour, _), table in zip(paths, tables, strict=True)}

@@ -153,8 +153,9 @@ class IncidentStore(Database):
                 ended = {"status": Status.RESOLVED.value, "resolved_at": action.at, "updated_at": action.at}
                 connection.execute(own.values(ended))
             _keep_incidents(connection, [move.incident])
-            _write_event(connection, move, action.at, hour=move.incident.last_hour, author=action.author)
-            _tell(connection, [move], action.at, rules)
+            at = move.incident.opened_at if action.kind is ActionKind.OPEN else action.at
+            _write_event(connection, move, at, hour=move.incident.last_hour, author=action.author)
+            _tell(connection, [move], at, rules)
             return move.incident
 
         return self.once(change)
