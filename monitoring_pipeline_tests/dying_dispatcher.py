@@ -1,7 +1,6 @@
 """A dispatcher as a process of its own, that ends at a named point as it would if the machine lost its power.
 
-Run as `python -m monitoring_pipeline_tests.dying_dispatcher DATABASE WEBHOOK MOMENT WORKER POINT`: it says that it is
-ready, delivers once it reads a line, and prints how many messages it sent.
+It says that it is ready, delivers once it is told to, and says how many messages it sent.
 
 Add a point here, where the process does something whose loss would matter. Keep expectations out: they belong in the
 tests.
@@ -9,14 +8,18 @@ tests.
 
 import os
 import signal
-import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 from monitoring_pipeline.notify.channels.webhook import WebhookChannel
 from monitoring_pipeline.notify.delivery import Claim, DeliveryPolicy, Outcome, deliver_pending
 from monitoring_pipeline.notify.messages import Message
 from monitoring_pipeline.stores.database import StateDatabase
+from monitoring_pipeline_tests.processes import forks
 
 POINTS = ("after the claim", "before the send", "after the send", "after the mark", "between two messages")
 NEVER = "never"
@@ -61,15 +64,48 @@ def die_at(here: str, point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(database: str, webhook: str, moment: str, worker: str, point: str) -> None:
+def main(parent: Connection, database: str, webhook: str, worker: str, point: str, now: datetime) -> None:
     state, channel = MortalDatabase(database, point), MortalChannel(webhook, point)
-    now = datetime.fromisoformat(moment)
-    print("ready", flush=True)  # noqa: T201 - whoever started it reads on
-    sys.stdin.readline()
+    parent.send("ready")
+    parent.recv()
     policy = DeliveryPolicy(per_channel=1000)
     report = deliver_pending(state, {"webhook": channel}, worker=worker, clock=lambda: now, policy=policy)
-    print(report.count(Outcome.SENT), flush=True)  # noqa: T201 - as above
+    parent.send(report.count(Outcome.SENT))
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """One that has loaded everything, and waits."""
+
+    process: BaseProcess
+    child: Connection
+
+    def go(self) -> None:
+        self.child.send("go")
+
+    def sent(self) -> int:
+        """Return how many messages it sent, once it has delivered."""
+        assert self.child.poll(60), "it is still at it"
+        return int(self.child.recv())
+
+    def ended_by(self) -> int | None:
+        """Return what it ended with, once it has ended."""
+        self.process.join(60)
+        return self.process.exitcode
+
+
+@contextmanager
+def dispatcher(database: str, webhook: str, worker: str, point: str, *, now: datetime) -> Iterator[Dispatcher]:
+    """Give a dispatcher that ends at `point`, in a process of its own."""
+    context = forks()
+    child, parent = context.Pipe()
+    process = context.Process(target=main, args=(parent, database, webhook, worker, point, now))
+    process.start()
+    parent.close()
+    try:
+        assert child.recv() == "ready"
+        yield Dispatcher(process, child)
+    finally:
+        process.kill()
+        process.join()
+        child.close()

@@ -63,30 +63,38 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def run_block(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Save the block if it is a file, run it in `folder` if it is to be run; what it exports, later blocks find set."""
+def run_block(block: Block, folder: Path, programs: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Save the block if it is a file, run it in `folder` if it is to be run; what it exports, later blocks find set.
+
+    programs: the folder of a `python` and a `monitoring-pipeline` to use instead of those a reader has.
+    """
     if block.file is not None:
         path = folder / block.file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.code, encoding="utf-8")
     command = "true"
     if block.is_run:
-        python = f"{shlex.quote(sys.executable)} {shlex.quote(block.file or '-')}"
+        python = f"python {shlex.quote(block.file or '-')}"
         command = block.code if block.language == "bash" else f"{python} <<'END_OF_BLOCK'\n{block.code}END_OF_BLOCK"
     exports = folder / ".exports"
-    script = f"set -e\n[ ! -e {exports} ] || . {exports}\n{command}\nexport -p > {exports}\n"
-    return subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
-    )
+    env = environment(programs or readers_programs(folder))
+    set_again = f"[ ! -e {exports} ] || . {exports}\nPATH={shlex.quote(env['PATH'])}"
+    script = f"set -e\n{set_again}\n{command}\nexport -p > {exports}\n"
+    return subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return what a reader's shell has after the installation, with this tree's command line in front."""
+def readers_programs(folder: Path) -> Path:
+    """Return a folder with this tree's command line."""
     programs = folder / ".bin"
     programs.mkdir(exist_ok=True)
     command = programs / "monitoring-pipeline"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m monitoring_pipeline.cli "$@"\n')
     command.chmod(0o755)
+    return programs
+
+
+def environment(programs: Path) -> dict[str, str]:
+    """Return what a reader's shell has after the installation, with some programs in front."""
     ours = ("MONITORING_", "DAGSTER_", "MLFLOW_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -29,7 +29,7 @@ def running_postgres(directory: Path) -> Iterator[str]:
         pytest.skip("postgres: no such binary on PATH or under /usr/lib/postgresql")
     as_user = _hand_over(directory)
     port = _free_port()
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c autovacuum=off"
     data, log = directory / "data", directory / "log"
     initdb: Command = [binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"]
     start: Command = [binaries / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"]

@@ -4,6 +4,7 @@ Add ways to start, ask or end a process here. Keep what a server should answer o
 """
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,18 @@ Found = TypeVar("Found")
 
 END_S = 30
 """A process that was asked to end and has not done so by then is a failure."""
+
+
+def forks() -> ForkServerContext:
+    """Processes that are forked from one that has loaded what they need: each of them would take a second for that.
+
+    One list for all tests, because the first of a worker to start such a process decides.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["monitoring_pipeline_tests.dying_dispatcher", "monitoring_pipeline_tests.dying_retraining"]
+    )
+    return context
 
 
 def free_port() -> int:

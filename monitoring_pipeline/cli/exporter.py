@@ -27,5 +27,6 @@ def metrics_exporter(
         deployment = deployment_here()
         models = [monitor.registry_name for monitor in load_monitors(deployment.monitors_directory)]
         exporter = exporter_at(deployment, models, clock=lambda: datetime.now(UTC))  # noqa: TID251 - age of files
+        exporter.page()  # the first one reads all there is: nobody should wait for it
         hosts = LOOPBACK if host in LOOPBACK else ("*",)
         uvicorn.run(app_of(exporter, hosts=hosts), host=host, port=port, workers=1, log_level="warning")

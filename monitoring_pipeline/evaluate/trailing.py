@@ -68,17 +68,21 @@ def totals(own: Mapping[datetime, Record], empty: Record) -> Callable[[datetime,
     From blocks of 1, 2, 4 ... hours, each made once: a week is three of them, however many weeks overlap.
     """
 
+    def added(first: Record, second: Record) -> Record:
+        # Most of a month is no hour at all where a monitor is young; adding nothing to nothing would take longest.
+        return second if first is empty else first if second is empty else first.merge(second)
+
     @cache
     def block(end: datetime, power: int) -> Record:
         if power == 0:
             return own.get(end - HOUR, empty)
-        return block(end - 2 ** (power - 1) * HOUR, power - 1).merge(block(end, power - 1))
+        return added(block(end - 2 ** (power - 1) * HOUR, power - 1), block(end, power - 1))
 
     def total(end: datetime, length: int) -> Record:
         merged = empty
         for power in range(length.bit_length()):
             if length >> power & 1:
-                merged = block(end, power).merge(merged)
+                merged = added(block(end, power), merged)
                 end -= 2**power * HOUR
         return merged
 

@@ -91,9 +91,10 @@ def _evaluate(condition: Condition, by_metric: _ByMetric) -> ConditionOutcome:
     match condition:
         case SignalCondition():
             return _evaluate_signal(condition, by_metric)
-        case Not(of):
+        case Not(of, or_unknown):
             inner = _evaluate(of, by_metric)
-            state = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE, Truth.UNKNOWN: Truth.UNKNOWN}[inner.state]
+            unknown = Truth.TRUE if or_unknown else Truth.UNKNOWN
+            state = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE, Truth.UNKNOWN: unknown}[inner.state]
             why = _why(state, [inner.why])
             return ConditionOutcome(state, (), f"not ({inner.reason})", inner.value, inner.threshold, why)
         case All(of):

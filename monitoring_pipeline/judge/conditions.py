@@ -104,9 +104,10 @@ class Any:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The part is known not to hold."""
+    """The part is known not to hold or, `or_unknown`, is not known to hold."""
 
     of: "Condition"
+    or_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from glob import escape
 
 from monitoring_pipeline.capture.windows import HOUR, window_length
 from monitoring_pipeline.describe.outcomes import Task
-from monitoring_pipeline.judge.conditions import All, Any, Condition, SignalCondition
+from monitoring_pipeline.judge.conditions import All, Any, Condition, Not, SignalCondition
 from monitoring_pipeline.judge.rules import Rule
 from monitoring_pipeline.judge.thresholds import LOWER_IS_BETTER
 from monitoring_pipeline.judge.triggers import Trigger
@@ -70,9 +70,9 @@ def default_rules(
 ) -> tuple[Rule, ...]:
     """Return the rules on drift, performance, quality and serving: drift alone warns, a page needs more.
 
-    What is bad in `window` warns; performance pages when the `long` one shows it too. `logged` names what else a
-    monitor knows of its requests: a rule on what nobody measures would be unknown for ever. `business` are the metrics
-    of formulas that have limits, `promised` the objectives that a budget is kept of.
+    What is bad in `window` warns; performance pages unless the `long` one is known to be fine. `logged` names what else
+    a monitor knows of its requests: a rule on what nobody measures would be unknown for ever. `business` are the
+    metrics of formulas that have limits, `promised` the objectives that a budget is kept of.
     """
     drift = _feature_drift(window, features)
     watched = [f"performance.{name}" for name in watched_metrics(task, score=score, prediction=prediction)]
@@ -125,8 +125,9 @@ def _serving(window: str) -> tuple[tuple[str, Rule], ...]:
 
 
 def _performance_decline(watched: Sequence[str], window: str, long: str) -> Rule:
-    """Return the rule that warns of a bad day, and pages if the week is bad too or the day far below its baseline."""
-    lasting = _any(*watched, window=long, level=Level.WARNING)
+    """Return the rule that warns of a bad day, and pages unless the week is known to be fine, or the day is far off."""
+    good_week = Not(_any(*watched, window=long, level=Level.WARNING))
+    bad_day = _any(*watched, window=window)
     far = [
         SignalCondition(metric, window, above_baseline=FAR_ABOVE)
         if metric.removeprefix("performance.") in LOWER_IS_BETTER
@@ -139,7 +140,7 @@ def _performance_decline(watched: Sequence[str], window: str, long: str) -> Rule
         "low-accuracy",
         for_=5,
         cooldown=1,
-        critical=Any((All((_any(*watched, window=window), lasting)), *far)),
+        critical=Any((bad_day if long == window else All((bad_day, Not(good_week, or_unknown=True))), *far)),
         resolve_after=quiet_hours(window),
     )
 

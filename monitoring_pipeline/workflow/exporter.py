@@ -31,7 +31,7 @@ from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.stores.newest_hours import NewestHours, Stamp
-from monitoring_pipeline.stores.recorded_counts import recorded_counts
+from monitoring_pipeline.stores.recorded_counts import DatabaseCounts
 
 HOURS, DATABASE = "hours", "state_database"
 
@@ -42,10 +42,10 @@ class Exporter:
     """The page of some models, named as in the registry."""
 
     def __init__(
-        self, models: Sequence[str], hours: NewestHours, database: StateDatabase, *, clock: Callable[[], datetime]
+        self, models: Sequence[str], hours: NewestHours, counts: DatabaseCounts, *, clock: Callable[[], datetime]
     ) -> None:
         self._models = sorted(set(models))
-        self._hours, self._database, self._clock = hours, database, clock
+        self._hours, self._counts, self._clock = hours, counts, clock
         self._known: dict[str, tuple[Stamp | None, Rendered]] = {}
         self._lock = Lock()
 
@@ -75,14 +75,15 @@ class Exporter:
     def _of_records(self) -> Rendered:
         severities = (Level.WARNING.value, Level.CRITICAL.value)
         statuses = [status.value for status in EpisodeStatus]
-        counts = recorded_counts(self._database)
+        counts = self._counts.read()
         return rendered(families_of_records(counts, models=self._models, severities=severities, statuses=statuses))
 
 
 def exporter_at(deployment: Deployment, models: Sequence[str], *, clock: Callable[[], datetime]) -> Exporter:
     """Return the exporter of a deployment, which changes nothing it reads."""
     data = deployment.state_directory / "data"
-    return Exporter(models, NewestHours(data), StateDatabase(deployment.database_url), clock=clock)
+    counts = DatabaseCounts(StateDatabase(deployment.database_url))
+    return Exporter(models, NewestHours(data), counts, clock=clock)
 
 
 def app_of(exporter: Exporter, *, hosts: Sequence[str] = ("*",)) -> Starlette:

@@ -184,7 +184,7 @@ def _limited(condition: Condition, limit: float) -> Condition:
             name = _limit_of(condition)
             return condition if name is None else replace(condition, **{name: limit})  # type: ignore[arg-type]  # all are numbers
         case Not(of):
-            return Not(_limited(of, limit))
+            return replace(condition, of=_limited(of, limit))
         case AtLeast(k, of):
             return AtLeast(k, tuple(_limited(part, limit) for part in of))
         case All(of) | Any(of):

@@ -82,13 +82,17 @@ def test_the_units_on_the_page_of_metrics_are_those_of_the_signals(
 
 @pytest.mark.parametrize("page", GUIDES_WITH_CODE, ids=lambda page: page.stem)
 def test_the_blocks_of_a_guide_run_after_those_of_the_readme(
-    page: Path, reader: Path, results: dict[Block, subprocess.CompletedProcess[str]], tmp_path: Path
+    page: Path,
+    reader: Path,
+    results: dict[Block, subprocess.CompletedProcess[str]],
+    programs: Path,
+    tmp_path: Path,
 ) -> None:
     assert len(results) == len(BLOCKS)
     folder = tmp_path / "reader"
     shutil.copytree(reader, folder)
     for block in blocks(page):
-        done = run_block(block, folder)
+        done = run_block(block, folder, programs)
         assert done.returncode == 0, f"{block}: {done.stderr[-3000:]}"
         assert lines_missing(block.output, done.stdout) == [], f"{block}: {done.stdout}"
 

@@ -1,7 +1,6 @@
 import os
 import re
 import subprocess
-import sysconfig
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -33,8 +32,8 @@ FINDS = {
 
 BROKEN, LAST = 6, 14
 
-# One worker has the deployment.
-pytestmark = pytest.mark.xdist_group("runbooks")
+# One worker has the programs.
+pytestmark = pytest.mark.xdist_group("readme")
 
 
 def shell_blocks(page: Path) -> list[str]:
@@ -66,18 +65,18 @@ def home(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
-def printed(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each diagnosis command printed, all of one page in one folder."""
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+def printed(home: Path, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each diagnosis command printed; one that several pages share is run once."""
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "MODEL": "churn", "SINCE": f"{hour(BROKEN):%Y-%m-%d}"}
     found: dict[str, str] = {}
-    for page, block in BLOCKS:
+    for block, page in {block: page for page, block in BLOCKS}.items():
         folder = tmp_path_factory.mktemp(page)
         done = subprocess.run(
             ["bash", "-e", "-c", block], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{page}: {block}{done.stderr}"
-        found[block] = found.get(block, "") + done.stdout
+        found[block] = done.stdout
     return found
 
 

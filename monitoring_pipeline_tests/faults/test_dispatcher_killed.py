@@ -1,13 +1,9 @@
 """Dispatchers are killed with SIGKILL, and work two at a time: all arrives, what may be there twice is on record."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,10 +15,12 @@ from monitoring_pipeline.notify.delivery import Channel, DeliveryReport, deliver
 from monitoring_pipeline.notify.stages import DeliveryRules
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.outbox_store import Posted
-from monitoring_pipeline_tests.dying_dispatcher import NEVER, POINTS, SECRET
+from monitoring_pipeline_tests.dying_dispatcher import NEVER, POINTS, SECRET, dispatcher
 from monitoring_pipeline_tests.outcomes import firing, hour, quiet
 from monitoring_pipeline_tests.processes import wait_until
 from monitoring_pipeline_tests.sinks import Hang, HttpSink, http_sink
+
+pytestmark = pytest.mark.xdist_group("forks")
 
 NOW = hour(1)
 MAY_HAVE_ARRIVED = {"after the claim": 1, "before the send": 1, "after the send": 1}
@@ -41,31 +39,6 @@ def happen(state: StateDatabase, *, models: Sequence[str]) -> None:
     policies = {"feature_drift": AlertPolicy(resolve_after=1)}
     state.apply_outcomes([firing(0, model=name) for name in models], now=NOW, policies=policies, rules=rules)
     state.apply_outcomes([replace(quiet(1), model=models[0])], now=NOW, policies=policies, rules=rules)
-
-
-@contextmanager
-def dispatcher(url: str, sink: HttpSink, worker: str, point: str) -> Iterator[subprocess.Popen[str]]:
-    """Give a dispatcher that waits for a line before it begins."""
-    program = [sys.executable, "-m", "monitoring_pipeline_tests.dying_dispatcher"]
-    with subprocess.Popen(
-        [*program, url, sink.url, NOW.isoformat(), worker, point],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def go(*processes: subprocess.Popen[str]) -> None:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
 
 
 def deliver(state: StateDatabase, sink: HttpSink, minutes: int) -> DeliveryReport:
@@ -105,9 +78,9 @@ def assert_all_arrived(state: StateDatabase, sink: HttpSink) -> tuple[int, int]:
 def test_a_dispatcher_killed_at_this_point_loses_nothing(state_url: str, sink: HttpSink, point: str) -> None:
     state = StateDatabase(state_url)
     happen(state, models=["a", "b", "c"])
-    with dispatcher(state_url, sink, "first", point) as process:
-        go(process)
-        assert process.wait(30) == -signal.SIGKILL
+    with dispatcher(state_url, sink.url, "first", point, now=NOW) as first:
+        first.go()
+        assert first.ended_by() == -signal.SIGKILL
     assert len(arrivals(sink)) == (0 if point in ("after the claim", "before the send") else 1)
     deliver(state, sink, minutes=1)
     held = [note.step_key for note in state.notifications() if note.status is Posted.PENDING]
@@ -125,11 +98,11 @@ def test_a_dispatcher_killed_while_a_server_has_its_request_loses_nothing(state_
     state = StateDatabase(state_url)
     happen(state, models=["a", "b"])
     sink.script(Hang())
-    with dispatcher(state_url, sink, "first", NEVER) as process:
-        go(process)
+    with dispatcher(state_url, sink.url, "first", NEVER, now=NOW) as first:
+        first.go()
         wait_until("the server has the request", lambda: sink.received, seconds=20)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(30) == -signal.SIGKILL
+        first.process.kill()
+        assert first.ended_by() == -signal.SIGKILL
     deliver(state, sink, minutes=3)
     assert assert_all_arrived(state, sink) == (1, 1)
     state.close()
@@ -138,10 +111,14 @@ def test_a_dispatcher_killed_while_a_server_has_its_request_loses_nothing(state_
 def test_two_dispatchers_at_once_share_the_work_and_send_nothing_twice(state_url: str, sink: HttpSink) -> None:
     state = StateDatabase(state_url)
     happen(state, models=[f"model_{number:02}" for number in range(60)])
-    with dispatcher(state_url, sink, "one", NEVER) as one, dispatcher(state_url, sink, "two", NEVER) as two:
-        go(one, two)
-        sent = [int(process.communicate(timeout=60)[0]) for process in (one, two)]
-        assert (one.returncode, two.returncode) == (0, 0)
+    with (
+        dispatcher(state_url, sink.url, "one", NEVER, now=NOW) as one,
+        dispatcher(state_url, sink.url, "two", NEVER, now=NOW) as two,
+    ):
+        one.go()
+        two.go()
+        sent = [each.sent() for each in (one, two)]
+        assert (one.ended_by(), two.ended_by()) == (0, 0)
     assert all(sent), f"both took part: {sent}"
     deliver(state, sink, minutes=0)
     assert assert_all_arrived(state, sink) == (0, 0)
@@ -152,10 +129,14 @@ def test_two_dispatchers_at_once_share_the_work_and_send_nothing_twice(state_url
 def test_one_of_two_dispatchers_is_killed_and_the_other_goes_on(state_url: str, sink: HttpSink, point: str) -> None:
     state = StateDatabase(state_url)
     happen(state, models=[f"model_{number:02}" for number in range(30)])
-    with dispatcher(state_url, sink, "one", point) as one, dispatcher(state_url, sink, "two", NEVER) as two:
-        go(one, two)
-        assert one.wait(60) == -signal.SIGKILL
-        assert int(two.communicate(timeout=60)[0]) >= 1
+    with (
+        dispatcher(state_url, sink.url, "one", point, now=NOW) as one,
+        dispatcher(state_url, sink.url, "two", NEVER, now=NOW) as two,
+    ):
+        one.go()
+        two.go()
+        assert one.ended_by() == -signal.SIGKILL
+        assert two.sent() >= 1
     deliver(state, sink, minutes=3)
     twice, unknown = assert_all_arrived(state, sink)
     assert (twice, unknown) == (1 if point == "after the send" else 0, 1)

@@ -54,6 +54,8 @@ def test_all_and_any_follow_kleenes_tables(left: Truth, right: Truth, both: Trut
 @pytest.mark.parametrize(("inner", "outer"), [(T, F), (F, T), (U, U)])
 def test_not_keeps_the_unknown_unknown(inner: Truth, outer: Truth) -> None:
     assert evaluate(Not(named("a")), hour_with(a=inner)).state is outer
+    excused = evaluate(Not(named("a"), or_unknown=True), hour_with(a=inner)).state
+    assert excused is (Truth.TRUE if outer is Truth.UNKNOWN else outer), "what is not known is no excuse"
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])

@@ -1,4 +1,3 @@
-import multiprocessing
 import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from multiprocessing.synchronize import Barrier
@@ -12,6 +11,9 @@ from alembic.migration import MigrationContext
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.tables import label_watermarks, metadata
+from monitoring_pipeline_tests.processes import forks
+
+pytestmark = pytest.mark.xdist_group("forks")
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -42,9 +44,9 @@ def test_the_indexes_that_keep_things_single_are_partial_in_both_dialects(state:
 
 
 def test_several_processes_may_migrate_a_new_database_at_the_same_time(empty_url: str) -> None:
-    spawning = multiprocessing.get_context("spawn")
-    together = spawning.Barrier(4)
-    workers = [spawning.Process(target=migrate, args=(empty_url, together)) for _ in range(4)]
+    context = forks()
+    together = context.Barrier(4)
+    workers = [context.Process(target=migrate, args=(empty_url, together)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:

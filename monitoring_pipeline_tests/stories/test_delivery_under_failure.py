@@ -91,12 +91,12 @@ class Services:
         assert not wanting
         return deliver_pending(self.state, channels, worker="test", clock=lambda: self.now, policy=policy)
 
-    def go_on_for(self, length: timedelta) -> None:
-        """Look for mail every minute, as the daemon does twice."""
+    def go_on_for(self, length: timedelta, *, every: timedelta = MINUTE) -> None:
+        """Look for mail every minute, as the daemon does twice, or less often."""
         end = self.now + length
         while self.now < end:
             self.deliver()
-            self.now += MINUTE
+            self.now += every
 
     def notes(self, kind: str) -> list[Notification]:
         return [note for note in self.state.notifications() if note.channel.partition(":")[0] == kind]
@@ -223,7 +223,7 @@ def test_what_is_refused_for_good_is_told_elsewhere_and_arrives_once_the_cause_i
     usual, other = REFUSALS[kind]
     services.refusal[kind] = usual if status is None else Answer(status, "no")
     services.happen(firing(0), to=[kind])
-    services.go_on_for(timedelta(days=1))
+    services.go_on_for(timedelta(days=1), every=10 * MINUTE)
     assert services.requests(kind) == 1, "nobody is bothered with what he refused"
     dead, notice = services.state.notifications()
     assert (dead.status, notice.status) == (Posted.DEAD, Posted.SENT)
@@ -242,7 +242,7 @@ def test_what_is_refused_for_good_is_told_elsewhere_and_arrives_once_the_cause_i
 def test_mail_that_is_refused_for_good_is_told_of_on_slack(services: Services, reply: tuple[str, str]) -> None:
     services.mail.script(*reply)
     services.happen(firing(0), to=["email"])
-    services.go_on_for(timedelta(days=1))
+    services.go_on_for(timedelta(days=1), every=10 * MINUTE)
     assert services.requests("email") == 1
     assert [step for step, _ in services.arrived("slack")] == ["undelivered"]
     assert services.state.revive_dead(now=services.now) == 1

@@ -2,7 +2,10 @@
 
 import re
 import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,49 +13,70 @@ import pytest
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.judge.verdicts import Verdict
-from monitoring_pipeline_tests.deployments import HOURLY_FILES, MODEL, Deployment, champion, customers, scored
+from monitoring_pipeline_tests.deployments import (
+    HOURLY_FILES,
+    MODEL,
+    Deployment,
+    champion,
+    customers,
+    deploying,
+    scored,
+)
 from monitoring_pipeline_tests.traffic import START, hour
 
 ROWS = tuple(kind for kind in HOURLY_FILES if kind not in ("intake", "quarantine", "quality", "verdicts"))
 """Files that say nothing of how often a row was logged."""
 
 
-@pytest.fixture(params=["a new champion", "back to the old one"])
-def together(request: pytest.FixtureRequest, deployment: Deployment) -> dict[str, bytes]:
-    """The files of nine hours, computed as one range: the champion changes within the fifth, and one is empty."""
-    new = deployment.add_version(customers([START]), trained_until=START)
-    deployment.run("churn__reference")
-    before, after = ("1", new) if request.param == "a new champion" else (new, "1")
-    rows = customers([hour(number) for number in range(9) if number != 2])
-    takes_over = rows["predicted_at"] >= hour(4) + HOUR / 2
-    deployment.log(rows[~takes_over], version=before)
-    deployment.log(rows[takes_over], version=after)
-    deployment.label(rows)
-    deployment.set_clock(hour(10))
-    deployment.compute(0, 8)
-    return deployment.files()
+@dataclass(frozen=True)
+class NineHours:
+    """A deployment, and the files of nine hours in it as they were first computed."""
+
+    deployment: Deployment
+    files: Mapping[str, bytes]
+
+    def changed(self) -> list[str]:
+        """Return which files are not what they were."""
+        again = self.deployment.files()
+        return [name for name in {**self.files, **again} if again.get(name) != self.files.get(name)]
 
 
-def test_recomputing_any_hour_alone_gives_bit_equal_files(deployment: Deployment, together: dict[str, bytes]) -> None:
+@pytest.fixture(scope="module", params=["a new champion", "back to the old one"])
+def together(
+    request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NineHours]:
+    """Nine hours, computed as one range: the champion changes within the fifth, and one is empty."""
+    home = tmp_path_factory.mktemp("recomputed") / "home"
+    with pytest.MonkeyPatch.context() as patch, deploying(template, home, patch) as deployment:
+        new = deployment.add_version(customers([START]), trained_until=START)
+        deployment.run("churn__reference")
+        before, after = ("1", new) if request.param == "a new champion" else (new, "1")
+        rows = customers([hour(number) for number in range(9) if number != 2])
+        takes_over = rows["predicted_at"] >= hour(4) + HOUR / 2
+        deployment.log(rows[~takes_over], version=before)
+        deployment.log(rows[takes_over], version=after)
+        deployment.label(rows)
+        deployment.set_clock(hour(10))
+        deployment.compute(0, 8)
+        yield NineHours(deployment, deployment.files())
+
+
+def test_recomputing_any_hour_alone_gives_bit_equal_files(together: NineHours) -> None:
     for number in range(9):
-        deployment.compute(number, number)
-        again = deployment.files()
-        assert [name for name in together if again[name] != together[name]] == []
+        together.deployment.compute(number, number)
+        assert together.changed() == []
 
 
-def test_recomputing_any_range_gives_bit_equal_files(deployment: Deployment, together: dict[str, bytes]) -> None:
+def test_recomputing_any_range_gives_bit_equal_files(together: NineHours) -> None:
     for first, last in ((0, 3), (3, 5), (4, 8), (7, 8)):
-        deployment.compute(first, last)
-        again = deployment.files()
-        assert [name for name in together if again[name] != together[name]] == []
+        together.deployment.compute(first, last)
+        assert together.changed() == []
 
 
-def test_recomputing_much_later_in_a_run_gives_bit_equal_files(
-    deployment: Deployment, together: dict[str, bytes]
-) -> None:
-    deployment.set_clock(START + timedelta(days=100))
-    assert deployment.process(0, 8).success
-    assert deployment.files() == together
+def test_recomputing_much_later_in_a_run_gives_bit_equal_files(together: NineHours) -> None:
+    together.deployment.set_clock(START + timedelta(days=100))
+    assert together.deployment.process(0, 8).success
+    assert together.changed() == []
 
 
 def of_predictions(deployment: Deployment) -> list[Verdict]:

@@ -1,5 +1,9 @@
-"""A fault is injected into served rows, the default rules notice, and the first cause named is the right one."""
+"""A fault is injected into served rows, the default rules notice, and the first cause named is the right one.
 
+Four runs of each fault, in each of which it is another column, factor or delay; `SEEDS=all` runs twenty.
+"""
+
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -54,7 +58,7 @@ from monitoring_pipeline_tests.traffic import START, hour
 FAULT = 8
 """Number of the hour in which the fault begins."""
 
-SEEDS = range(20)
+SEEDS = range(20 if os.environ.get("SEEDS") == "all" else 4)
 
 OUTPUTS = {"score", "prediction"}
 
@@ -230,7 +234,7 @@ def test_the_first_cause_named_is_the_fault_in_nineteen_of_twenty_seeded_runs(ca
 
 
 def test_without_a_fault_no_cause_is_named_with_confidence() -> None:
-    for seed in SEEDS[:5]:
+    for seed in SEEDS:
         told = story(None, seed, before=0, after=2)
         assert told.alarmed_at is None
         for number in range(FAULT, FAULT + 3):
