@@ -146,11 +146,12 @@ def is_short_for(shown: str, name: str) -> bool:
 
 
 def test_the_lineage_shows_every_asset_of_a_monitor(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 3200, "height": 2000})  # only what is in view is drawn
     visit.open("/asset-groups")
     expect(visit.page.get_by_text(f"{MODEL}_hourly").last).to_be_visible()
     visit.page.keyboard.press("Alt+e")  # expands the groups
     expect(visit.page.locator("foreignObject", has_text="verdicts").first).to_be_visible()
-    for _ in range(4):  # only what is in view is drawn
+    for _ in range(4):
         visit.page.get_by_role("button", name="zoom_out").click()
     expect(visit.page.locator("foreignObject", has_text="promotion")).to_be_visible()
     shown = [line for text in visit.page.locator("foreignObject > *").all_inner_texts() for line in text.splitlines()]

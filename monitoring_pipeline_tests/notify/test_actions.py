@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitoring_pipeline.errors import ActionError
@@ -127,6 +127,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["author", "incident_id", "text", "at", "fields", "until", "matchers", "sev", "x"])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first input may wait for a busy machine
 @given(st.sampled_from(ActionKind), st.dictionaries(NAMES, JSON), st.dictionaries(NAMES, JSON))
 def test_any_json_is_an_action_or_refused(
     kind: ActionKind, beside: dict[str, object], fields: dict[str, object]
