@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 3000
-TESTS ?= monitoring_pipeline_tests
+TESTS ?=
 MONITOR ?= flight_delays
 
 BIN := .venv/bin
@@ -12,14 +12,14 @@ DEMO := $(CURDIR)/.monitoring/demo
 SIGNALS := $(shell env --default-signal=INT,TERM true 2>/dev/null && echo env --default-signal=INT,TERM)
 
 # The other files of benchmarks/ make the rows, or measure something else than time.
-SPEED := $(filter-out benchmarks/workload.py benchmarks/calibration.py benchmarks/experiments.py benchmarks/rule_replay.py, $(sort $(wildcard benchmarks/*.py)))
+SPEED := $(filter-out benchmarks/workload.py benchmarks/calibration.py benchmarks/closed_loop.py benchmarks/experiments.py benchmarks/rule_replay.py, $(sort $(wildcard benchmarks/*.py)))
 
 # Nothing here reports home.
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui test lint check fix docs bench bench-calibration lock clean
+.PHONY: help install demo demo-live ui test lint check fix docs bench bench-calibration lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,15 +35,18 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## train, serve, watch and retrain a model on real flights (MONITOR=bike_demand for another)
 	$(BIN)/monitoring-pipeline demo --monitor $(MONITOR)
 
+demo-live: $(STAMP) ## a scoring service, PostgreSQL, Dagster's daemon and real requests, from drift to a promoted model
+	$(SIGNALS) $(BIN)/python -m examples.flight_delays.live
+
 ui: $(STAMP) ## open what the demo did in the Dagster UI at localhost:3000 (PORT=... for another port)
 	@test -d $(DEMO)/dagster || { echo "make ui: there is no $(DEMO)/dagster yet. Run make demo first."; exit 1; }
 	@echo "Dagster UI: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@MONITORING_HOME=$(DEMO) MONITORING_MONITORS=$(DEMO)/monitors MONITORING_CLOCK=$(DEMO)/clock \
 		DAGSTER_HOME=$(DEMO)/dagster VIRTUAL_ENV=$(CURDIR)/.venv exec $(SIGNALS) $(BIN)/dg dev -h 127.0.0.1 -p $(PORT)
 
-test: $(STAMP) ## run the tests (TESTS=path for some of them); those without their server binary skip and name it
+test: $(STAMP) ## run the tests (ALL=1 with the slow stories, TESTS=path some); without its server binary one skips
 	# Two workers have two cores: a second thread of scikit-learn's would only wait, by spinning.
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(if $(ALL)$(TESTS),,-m "not slow") $(TESTS)
 
 lint: $(STAMP) ## everything that reads the code without running it
 	$(BIN)/ruff check .
@@ -54,7 +57,7 @@ lint: $(STAMP) ## everything that reads the code without running it
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/monitoring-pipeline check-config monitors/*.yaml
 
-check: lint test ## lint, then test: what CI runs
+check: lint test ## lint, then test; CI runs the slow tests, too
 
 fix: $(STAMP) ## mend and format what ruff can
 	$(BIN)/ruff check --fix .

@@ -150,11 +150,6 @@ class HourlyStore:
             tables = pool.map(lambda item: read_parquet(item[1], columns), paths)
             return {hour: table for (hour, _), table in zip(paths, tables, strict=True)}
 
-    def remove_model(self, kind: str, model: str) -> None:
-        """Forget every hour of one kind."""
-        for path in model_folder(self._root, kind, model).glob("*.parquet"):
-            path.unlink()
-
     def _path(self, kind: str, model: str, hour: datetime) -> Path:
         return model_folder(self._root, kind, model) / f"{hour_name(hour)}.parquet"
 

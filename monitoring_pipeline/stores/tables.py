@@ -182,11 +182,3 @@ retrain_decisions = sa.Table(
     sa.Column("decided_at", UtcDateTime, nullable=False),
     sa.UniqueConstraint("model", "hour", name="one_decision_per_model_and_hour"),
 )
-
-label_watermarks = sa.Table(
-    "label_watermarks",
-    metadata,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("watermark", sa.Text, nullable=False),
-    sa.Column("updated_at", UtcDateTime, nullable=False),
-)

@@ -1,18 +1,23 @@
-"""The event log of an instance without a server: SQLite, written in batches over one connection.
+"""What an instance without a server keeps in SQLite: events, in batches over one connection, and runs and ticks.
 
 Dagster's own SQLite event log opens a connection for every statement and commits about eight times a materialisation,
-which makes a backfill of hours wait for its bookkeeping. Here a batch of events is one transaction. Add what the
-embedded instance stores differently here. PostgreSQL needs none of it.
+which makes a backfill of hours wait for its bookkeeping. Here a batch of events is one transaction. The other two
+differ in that a process looks once, and not at every tick of a sensor, whether a file has to be made or migrated. Add
+what the embedded instance stores differently here. PostgreSQL needs none of it.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any, Self
 
 import dagster as dg
 import sqlalchemy as sa
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sqlite import create_db_conn_string
 
 BUSY_TIMEOUT_S = 60
 
@@ -55,3 +60,26 @@ class BatchedSqliteEventLog(ConsolidatedSqliteEventLogStorage):
         """Close the connection."""
         if "_shared" in self.__dict__:
             self._shared[0].dispose()
+
+
+class SqliteRuns(SqliteRunStorage):
+    """The runs."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> Self:
+        return cls(_made(SqliteRunStorage, config_value["base_dir"], "runs"), inst_data)
+
+
+class SqliteTicks(SqliteScheduleStorage):
+    """The ticks of sensors and schedules."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> Self:
+        return cls(_made(SqliteScheduleStorage, config_value["base_dir"], "schedules"), inst_data)
+
+
+@cache
+def _made(storage: Any, folder: str, name: str) -> str:
+    """Make or migrate a file as Dagster does; returns its address."""
+    storage.from_local(folder)
+    return create_db_conn_string(folder, name)

@@ -20,7 +20,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.partitions import DAY, day_key, days_of
 from monitoring_pipeline.workflow.resources import Monitoring
 
-KIND = "experiments"
+KIND, ARMS = "experiments", "experiment_arms"
 
 
 def report_experiments(
@@ -67,7 +67,7 @@ def count_arms(monitoring: Monitoring, monitor: Monitor, days: Sequence[datetime
             arms = asked.assignment(name).arms(rows[policy.what.unit].cast(pa.string()).to_pylist())
             counted = experiment_arms(rows, arms, policy.what, monitor.columns)
             found |= {f"{name}/{arm}": counters for arm, counters in counted.items()}
-        monitoring.hourly.write_records(KIND, monitor.registry_name, day + DAY - HOUR, found)
+        monitoring.hourly.write_records(ARMS, monitor.registry_name, day + DAY - HOUR, found)
 
 
 def read_experiments(monitoring: Monitoring, monitor: Monitor, day: datetime) -> list[ExperimentReport]:
@@ -77,7 +77,7 @@ def read_experiments(monitoring: Monitoring, monitor: Monitor, day: datetime) ->
         if not runs(asked, day):
             continue
         policy, start = asked.policy(name, monitor.columns), asked.start.replace(hour=0)
-        known = monitoring.hourly.read_records(KIND, monitor.registry_name, start, day + DAY, ExperimentArm.from_json)
+        known = monitoring.hourly.read_records(ARMS, monitor.registry_name, start, day + DAY, ExperimentArm.from_json)
         settled = monitoring.now() - (monitor.labels.maturity if policy.what.outcome == "actual" else timedelta(0))
         by_day = [
             (

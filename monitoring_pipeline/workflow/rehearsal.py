@@ -44,13 +44,13 @@ event_log_storage:
   config:
     base_dir: {home}/events
 run_storage:
-  module: dagster._core.storage.runs
-  class: SqliteRunStorage
+  module: monitoring_pipeline.workflow.embedded
+  class: SqliteRuns
   config:
     base_dir: {home}/runs
 schedule_storage:
-  module: dagster._core.storage.schedules
-  class: SqliteScheduleStorage
+  module: monitoring_pipeline.workflow.embedded
+  class: SqliteTicks
   config:
     base_dir: {home}/schedules
 """

@@ -14,7 +14,7 @@ from monitoring_pipeline_tests.deployments import ASKED, MODEL, ROWS, VERSION, D
 from monitoring_pipeline_tests.processes import free_port, graphql, running, wait_until
 from monitoring_pipeline_tests.traffic import hour
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("dagster-ui")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [

@@ -26,7 +26,7 @@ from monitoring_pipeline_tests.postgres import running_postgres
 from monitoring_pipeline_tests.processes import free_port, graphql, listens, running, wait_until
 from monitoring_pipeline_tests.traffic import LOG, MODEL, START, hour, log_rows, reference
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("production")]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]

@@ -14,8 +14,7 @@ GUIDES_WITH_CODE = [page for page in GUIDES if any(block.is_run for block in blo
 WAITS_OR_NEEDS_MORE = ("make ", "docker compose ", "cp .env.example ", "dg dev ", "dg dev\n")
 """Commands whose blocks may say that they are not run: the whole demonstration, an engine, or no end."""
 
-# One worker runs all of it: the guides go on from the files the README made.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("readme")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,6 @@ FINDS = {
 
 BROKEN, LAST = 6, 14
 
-# One worker has the programs.
-pytestmark = pytest.mark.xdist_group("readme")
-
 
 def shell_blocks(page: Path) -> list[str]:
     """Return the blocks of a page that read the stores; `console` blocks need files of the reader's own."""

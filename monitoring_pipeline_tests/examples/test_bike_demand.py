@@ -21,8 +21,6 @@ from monitoring_pipeline.stores.mlflow_reference import REFERENCE_COLUMNS, REFER
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
 
-pytestmark = pytest.mark.xdist_group("bikes")  # the model is trained once
-
 HOUR = timedelta(hours=1)
 
 

@@ -21,8 +21,6 @@ from monitoring_pipeline.stores.mlflow_reference import REFERENCE_COLUMNS, REFER
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
 
-pytestmark = pytest.mark.xdist_group("flights")  # the model is trained once
-
 APRIL = datetime(2013, 4, 1, tzinfo=UTC)
 MAY = datetime(2013, 5, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -26,7 +26,7 @@ from monitoring_pipeline.settings.load import load_monitor
 from monitoring_pipeline.workflow.offline import table_reference
 from monitoring_pipeline.workflow.reports import Labelled, drift_report, performance_report
 
-pytestmark = [pytest.mark.xdist_group("flights"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 MONITOR = Path(__file__).parents[2] / "monitors" / "flight_delays.yaml"
 MARCH, APRIL, END = (datetime(2013, month, day, tzinfo=UTC) for month, day in ((3, 1), (4, 1), (5, 6)))

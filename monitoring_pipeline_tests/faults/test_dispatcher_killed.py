@@ -20,8 +20,6 @@ from monitoring_pipeline_tests.outcomes import firing, hour, quiet
 from monitoring_pipeline_tests.processes import wait_until
 from monitoring_pipeline_tests.sinks import Hang, HttpSink, http_sink
 
-pytestmark = pytest.mark.xdist_group("forks")
-
 NOW = hour(1)
 MAY_HAVE_ARRIVED = {"after the claim": 1, "before the send": 1, "after the send": 1}
 """Messages of which nobody can tell: who is dead cannot say how far it came."""

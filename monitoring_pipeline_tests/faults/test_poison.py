@@ -51,6 +51,8 @@ from monitoring_pipeline_tests.poison import (
 )
 from monitoring_pipeline_tests.traffic import START, hour, log_rows
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = os.environ.get("POISON") == "all"
 A_ROW, SOME_ROWS, ONE_OF_TWO_COPIES = (37,), (5, 30, 31, 32, 45, 80, 81, 100), (12,)
 KINDS = list(ColumnKind)

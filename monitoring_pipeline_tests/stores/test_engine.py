@@ -9,11 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from monitoring_pipeline.errors import StoreError
-from monitoring_pipeline.stores.database import StateDatabase
-from monitoring_pipeline.stores.tables import label_watermarks, metadata
+from monitoring_pipeline.stores.database import SignedRequests, StateDatabase
+from monitoring_pipeline.stores.tables import metadata, webhook_messages
 from monitoring_pipeline_tests.processes import forks
-
-pytestmark = pytest.mark.xdist_group("forks")
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -87,9 +85,9 @@ def test_incidents_of_one_rule_become_incidents_with_one_alert(empty_url: str) -
 
 
 def test_migrating_again_changes_nothing(state: StateDatabase) -> None:
-    assert state.set_watermark("churn", "a", expected=None, now=NOON)
+    assert SignedRequests(state).claim("a", NOON)
     state.migrate()
-    assert state.watermark("churn") == "a"
+    assert not SignedRequests(state).claim("a", NOON)
 
 
 def test_sqlite_writes_ahead_so_that_readers_never_wait(tmp_path: Path) -> None:
@@ -102,16 +100,16 @@ def test_sqlite_writes_ahead_so_that_readers_never_wait(tmp_path: Path) -> None:
 
 def test_a_moment_comes_back_in_utc_whatever_zone_it_came_from(state: StateDatabase) -> None:
     there = NOON.astimezone(timezone(timedelta(hours=-5)))
-    state.set_watermark("churn", "a", expected=None, now=there)
+    assert SignedRequests(state).claim("a", there)
     with state.reading() as connection:
-        stored = connection.execute(sa.select(label_watermarks.c.updated_at)).scalar_one()
+        stored = connection.execute(sa.select(webhook_messages.c.received_at)).scalar_one()
     assert stored == NOON
     assert stored.utcoffset() == timedelta(0)
 
 
 def test_a_moment_without_a_zone_is_refused(state: StateDatabase) -> None:
     with pytest.raises(sa.exc.StatementError, match="has no time zone"):
-        state.set_watermark("churn", "a", expected=None, now=NOON.replace(tzinfo=None))
+        SignedRequests(state).claim("a", NOON.replace(tzinfo=None))
 
 
 def test_a_database_without_tables_says_what_to_do_and_keeps_its_password(empty_url: str, tmp_path: Path) -> None:

@@ -127,8 +127,6 @@ def test_hours_kinds_and_models_are_kept_apart(store: HourlyStore) -> None:
         store.write(kind, model, hour(number), table)
     assert store.hours("samples", "m") == [hour(2), hour(5)]
     assert list(store.read("samples", "m", hour(0), hour(5))) == [hour(2)]
-    store.remove_model("samples", "m")
-    assert store.hours("samples", "m") == []
     assert (store.hours("samples", "m/x"), store.hours("other", "m")) == ([hour(3)], [hour(4)])
 
 

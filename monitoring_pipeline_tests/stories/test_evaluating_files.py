@@ -28,6 +28,8 @@ from monitoring_pipeline.workflow.offline import table_reference
 from monitoring_pipeline.workflow.stages import Stages
 from monitoring_pipeline_tests.traffic import START, hour, log_rows
 
+pytestmark = pytest.mark.slow
+
 INTAKE = frozenset(
     f"quality.{name}"
     for name in (

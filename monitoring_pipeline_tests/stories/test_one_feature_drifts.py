@@ -26,6 +26,7 @@ def texts(block: Any) -> str:
     return "\n".join(map(texts, block)) if isinstance(block, list) else ""
 
 
+@pytest.mark.slow
 def test_one_feature_drifts_the_owner_is_told_once_and_it_resolves(
     deployment: Deployment, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

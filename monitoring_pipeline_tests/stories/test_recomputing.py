@@ -24,6 +24,8 @@ from monitoring_pipeline_tests.deployments import (
 )
 from monitoring_pipeline_tests.traffic import START, hour
 
+pytestmark = pytest.mark.slow
+
 ROWS = tuple(kind for kind in HOURLY_FILES if kind not in ("intake", "quarantine", "quality", "verdicts"))
 """Files that say nothing of how often a row was logged."""
 

@@ -20,7 +20,6 @@ NOVEMBER = datetime(2011, 11, 1, tzinfo=UTC)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("bikes")
 def test_a_regressor_that_learnt_from_spring_loses_autumn_to_one_that_has_seen_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def seconds(start: datetime, end: datetime) -> float:
     return (end - start).total_seconds()
 
 
+@pytest.mark.slow
 def test_a_broken_feature_pipeline_is_seen_told_taken_on_mended_and_written_up(
     deployment: Deployment, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

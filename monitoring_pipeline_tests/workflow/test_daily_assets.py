@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pytest
 
 from monitoring_pipeline.judge.rules import RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
@@ -11,6 +12,8 @@ from monitoring_pipeline.settings.load import parse_monitor
 from monitoring_pipeline.workflow.build import build_definitions
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers
 from monitoring_pipeline_tests.traffic import hour
+
+pytestmark = pytest.mark.slow
 
 DAY = "2026-11-20"
 CHECKS = {

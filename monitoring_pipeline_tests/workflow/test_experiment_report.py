@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.serve.assignment import TREATMENT
 from monitoring_pipeline.workflow.experiment_report import count_arms, read_experiments
+from monitoring_pipeline.workflow.partitions import RANGE_END, RANGE_START
 from monitoring_pipeline_tests.deployments import MODEL, Deployment, customers
 from monitoring_pipeline_tests.traffic import START, hour
 
@@ -49,12 +51,31 @@ def test_an_experiment_is_decided_by_what_its_arms_showed(deployment: Deployment
     assert run_report(deployment).passed, "one that goes on wants nobody to act"
 
 
-def run_report(deployment: Deployment) -> dg.AssetCheckEvaluation:
-    """Run the asset alone for the first day; returns its check."""
-    chosen, key = [dg.AssetKey([MODEL, "experiment_report"])], f"{START:%Y-%m-%d}"
-    result = deployment.run(f"{MODEL}__daily", partition_key=key, asset_selection=chosen)
+def run_report(deployment: Deployment, **partitions: Any) -> dg.AssetCheckEvaluation:
+    """Run the asset alone, for the first day unless asked for others; returns its check."""
+    chosen, days = [dg.AssetKey([MODEL, "experiment_report"])], partitions or {"partition_key": f"{START:%Y-%m-%d}"}
+    result = deployment.run(f"{MODEL}__daily", asset_selection=chosen, **days)
     (check,) = result.get_asset_check_evaluations()
     return check
+
+
+def test_days_read_again_say_the_same(deployment: Deployment) -> None:
+    deployment.watch({"experiments": {"offer": ASKED}, "labels": {"maturity": "1h"}})
+    rows = customers([hour(number) for number in range(48)], rows=60)
+    deployment.log(rows)
+    deployment.label(rows)
+    deployment.set_clock(START + timedelta(days=2, hours=3))
+    both = {RANGE_START: f"{START:%Y-%m-%d}", RANGE_END: f"{hour(24):%Y-%m-%d}"}
+    found = []
+    for _ in range(2):
+        run_report(deployment, tags=both)
+        found.append(deployment.store.read_signals("experiments", MODEL, START, START + 48 * HOUR))
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+    known = [
+        signal.rows for _, said in sorted(found[0].items()) for signal in said if signal.metric.endswith("difference")
+    ]
+    assert known == [24 * 60, 48 * 60]
 
 
 def test_labels_that_came_late_count_in_the_days_they_belong_to(deployment: Deployment) -> None:

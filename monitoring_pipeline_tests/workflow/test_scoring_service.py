@@ -35,7 +35,7 @@ from monitoring_pipeline_tests.pages import ROOT
 from monitoring_pipeline_tests.processes import free_port, running, wait_until
 from monitoring_pipeline_tests.scoring import Port, listening
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flights")]  # the model is trained once
+pytestmark = pytest.mark.slow
 
 NOW = datetime(2013, 4, 18, 13, 30, tzinfo=UTC)
 MONITOR = load_monitor(ROOT / "monitors" / "flight_delays.yaml")

@@ -1,4 +1,4 @@
-"""Incidents with their timeline and outbox, retraining decisions with their episodes, label watermarks.
+"""Incidents with their timeline and outbox, retraining decisions with their episodes.
 
 A revision is history: it spells its tables out and does not import those of today.
 """
@@ -19,18 +19,11 @@ def upgrade() -> None:
     _incidents()
     _outbox()
     _retraining()
-    op.create_table(
-        "label_watermarks",
-        sa.Column("model", sa.Text, primary_key=True),
-        sa.Column("watermark", sa.Text, nullable=False),
-        sa.Column("updated_at", MOMENT, nullable=False),
-    )
 
 
 def downgrade() -> None:
     """Drop all tables, children first."""
     for table in (
-        "label_watermarks",
         "retrain_decisions",
         "retrain_episodes",
         "outbox",
