@@ -63,8 +63,12 @@ fix: $(STAMP) ## mend and format what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## write docs/statistics again from the docstrings
+docs: $(STAMP) ## write the generated pages again, and the site into site/
 	$(BIN)/python docs/build_statistics.py
+	$(BIN)/python docs/build_reference.py
+	$(BIN)/python docs/build_comparison.py
+	$(BIN)/python deploy/grafana/build_dashboards.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(STAMP) ## measure every claim about speed; one table per claim
 	@for file in $(SPEED); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
@@ -76,6 +80,6 @@ lock: ## resolve the dependencies again into constraints.txt; needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --no-header --no-annotate -o constraints.txt
 
 clean: ## remove everything made here, the environment included
-	rm -rf .venv .monitoring .dagster_home .tmp_dagster_home_* mlruns mlartifacts mlflow.db dist
+	rm -rf .venv .monitoring .dagster_home .tmp_dagster_home_* mlruns mlartifacts mlflow.db dist site
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,11 +27,13 @@ from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.parquet import hour_name, model_folder
 from monitoring_pipeline.stores.tables import retrain_decisions
-from monitoring_pipeline.workflow.exporter import Exporter, exporter_at
+from monitoring_pipeline.workflow.exporter import Exporter
 from monitoring_pipeline.workflow.offline import table_reference
 
 WEEK, LISTED = 168, 2_160
 LATEST = START + WEEK * HOUR
+PROMETHEUS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+"""What Prometheus says that it accepts."""
 
 
 def prepare(home: Path, models: list[str]) -> Deployment:
@@ -80,7 +82,7 @@ def timed(exporter: Exporter, runs: int, before: Callable[[], None] = lambda: No
     for _ in range(runs):
         before()
         start, cpu = time.perf_counter(), time.process_time()
-        exporter.page().encode()
+        exporter.page(PROMETHEUS)
         taken.append(((time.perf_counter() - start) * 1e3, (time.process_time() - cpu) * 1e3))
     return taken
 
@@ -94,14 +96,14 @@ def main() -> None:
     models = [f"model_{number:02d}" for number in range(asked.models)]
     with tempfile.TemporaryDirectory() as scratch:
         deployment = prepare(Path(scratch), models)
-        exporter = exporter_at(deployment, models, clock=lambda: datetime.now(UTC))
+        exporter = Exporter(deployment, dict.fromkeys(models, Path(__file__)), clock=lambda: datetime.now(UTC))
         rows = {"first after a start": timed(exporter, 1)}
         time.sleep(2.5)  # as long as a folder may have changed again
         rows["nothing changed"] = timed(exporter, asked.runs)
         rows["one model changed"] = timed(exporter, asked.runs, lambda: touch(deployment, models[:1]))
         rows["all changed"] = timed(exporter, 3, lambda: touch(deployment, models))
-        page = exporter.page()
-    series = sum(not line.startswith("#") for line in page.splitlines())
+        page, _ = exporter.page()
+    series = sum(not line.startswith(b"#") for line in page.splitlines())
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python "
         f"{platform.python_version()}; {len(models)} models, {series:,} series, {len(page) / 1e6:.1f} MB"

@@ -84,7 +84,11 @@ class Demonstration:
                 rehearsal.tick(2)
             account = summary(monitoring, rehearsal, self.name) | {"seconds": seconds}
         (home / "summary.json").write_text(json.dumps(account, indent=2))
+        from monitoring_pipeline.workflow.health_page import write_health
+
+        (page,) = write_health(monitoring, [monitor], every=[monitor])
         print(in_words(account, home, row=self.row))
+        print(f"What happened to the model, on one page: {page.path}")
         return account
 
 

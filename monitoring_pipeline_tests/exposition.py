@@ -1,34 +1,27 @@
-"""Reading Prometheus' text format back, and what its own tool says of it.
+"""Reading a page of metrics back, and what Prometheus' own tool says of it.
 
 Add what tests of exported metrics share. Keep expectations out: they belong in the tests.
 """
 
-import re
 import subprocess
 
-from monitoring_pipeline_tests.binaries import require
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
 
-_LINE = re.compile(r'([a-zA-Z_]\w*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)')
-_LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
-_MEANT = {r"\\": "\\", r"\n": "\n", r"\"": '"'}
+from monitoring_pipeline_tests.binaries import require
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def samples(page: str) -> Samples:
-    """Return the value of every series of a page; a line that is none, or one that comes twice, is an error."""
+    """Return the value of every series of a page, in either format; one that comes twice is an error."""
     found: Samples = {}
-    for line in page.removesuffix("\n").split("\n"):
-        if line.startswith("#"):
-            continue
-        match = _LINE.fullmatch(line)
-        assert match is not None, line
-        labels = {
-            name: re.sub(r"\\.", lambda each: _MEANT[each[0]], text) for name, text in _LABEL.findall(match[2] or "")
-        }
-        key = match[1], frozenset(labels.items())
-        assert key not in found, line
-        found[key] = float(match[3])
+    read = openmetrics_families if page.endswith("# EOF\n") else text_families
+    for family in read(page):
+        for sample in family.samples:
+            key = sample.name, frozenset(sample.labels.items())
+            assert key not in found, sample
+            found[key] = float(sample.value)
     return found
 
 

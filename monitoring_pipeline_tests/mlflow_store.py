@@ -32,12 +32,16 @@ def mlflow_template() -> Path:
     return template
 
 
-def new_mlflow_store(folder: Path) -> str:
-    """Return the tracking URI of a new, empty store in `folder`."""
+def load_mlflow() -> None:
+    """Load what warns about type hints of its own when it is loaded first."""
     with warnings.catch_warnings():
-        # The first import warns about type hints of its own.
         warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
         import mlflow.pyfunc  # noqa: F401 - imported for the warning
+
+
+def new_mlflow_store(folder: Path) -> str:
+    """Return the tracking URI of a new, empty store in `folder`."""
+    load_mlflow()
     database = folder / "mlflow.db"
     shutil.copyfile(mlflow_template(), database)
     return f"sqlite:///{database}"

@@ -361,3 +361,45 @@ def test_telemetry_says_what_a_day_of_it_weighs() -> None:
     assert shown["traces"] == "0.017 GB a day"
     assert shown["predictions"] == "0.346 GB a day"
     assert shown["hot"] == "37.6 GB kept, until an age of 7 days"
+
+
+def answer(*arguments: object, code: int = 0) -> Any:
+    result = run(*arguments, "--format", "json")
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+def test_programs_are_told_of_every_problem_in_the_settings_or_what_they_say(tmp_path: Path) -> None:
+    found = answer("check-config", MONITORS / "flight_delays.yaml")
+    (monitor,) = found["monitors"]
+    assert (monitor["model"], monitor["features"], found["problems"]) == ("flight_delays", 15, [])
+    assert {"performance_drop"} <= set(monitor["rules"])
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("model: churn\nstart: soon\nfeatures: {numeric: [x]}\n")
+    (problem,) = answer("check-config", wrong, code=2)["problems"]
+    assert (problem["file"], problem["line"], problem["where"]) == (str(wrong), 2, "start")
+    assert problem["fix"]
+
+
+def test_programs_get_numbers_where_people_get_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITORING_DATABASE_URL", f"sqlite:///{tmp_path}/state.db")
+    assert answer("migrate")["database"] == f"sqlite:///{tmp_path}/state.db"
+    assert answer("telemetry", "--requests", "100", "--series", "15000")["gb_a_day"]["metrics"] == pytest.approx(0.6912)
+    rows = stored(tmp_path / "rows.parquet", x=normal(1), tags=[[1]] * ROWS)
+    described = answer("describe", rows, "--output", tmp_path / "rows.json")
+    assert (described["rows"], described["columns"], list(described["left_out"])) == (ROWS, ["x"], ["tags"])
+
+
+def test_programs_are_told_which_rules_fired_in_an_evaluation(tmp_path: Path) -> None:
+    pq.write_table(log_rows(50, seed=1), tmp_path / "rows.parquet")
+    monitor = tmp_path / "churn.yaml"
+    rule = "rules: [{name: any, condition: {metric: drift.psi, window: 1h, above: -1}}]\ndrift: {min_rows: 10}\n"
+    monitor.write_text(f"model: churn\nstart: 2026-11-20T00:00Z\nfeatures: {{numeric: [tenure]}}\n{rule}")
+    files = dict.fromkeys(("reference", "predictions"), tmp_path / "rows.parquet")
+    given = [f"--{name}={path}" for name, path in {"monitor": monitor, **files, "output": tmp_path / "out"}.items()]
+    found = answer("evaluate", *given)
+    assert (found["predictions"], found["labelled"], found["first_hour"]) == (50, None, "2026-11-20T00:00:00+00:00")
+    (fired,) = found["rules_fired"]
+    assert (fired["rule"], fired["severity"], fired["hours"]) == ("any", "warning", 1)
+    assert sum(found["verdicts"].values()) > 0
+    assert all(Path(path).exists() for path in found["written"])

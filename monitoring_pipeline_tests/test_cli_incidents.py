@@ -396,3 +396,11 @@ def test_incidents_load_no_orchestrator_registry_or_data_frames(home: Path) -> N
     assert loaded([*actions, ["reopen", DRIFT, *by], reported, silenced, *shown]) == set()
     assert database(home).incident(DRIFT).times_reopened == 1, "they did what they say"
     assert loaded([["post-mortem", DRIFT]]) <= {"pandas"}, "it reads the stored hours"
+
+
+def test_incidents_of_a_model_nobody_watches_are_answered_with_those_there_are(home: Path) -> None:
+    watch(home, MONITOR | {"registered_model": "prod.churn"})
+    refused(run("incidents", "--model", "chrun"), "no monitor watches 'chrun'", "Did you mean 'churn'?")
+    assert run("incidents", "--model", "deployment").stdout == "no open incidents\n"
+    opened = done("report-incident", "churn", "--by", "ana", "--text", "customers call")
+    assert [each["id"] for each in done("incidents", "--model", "churn")] == [opened["incident"]]

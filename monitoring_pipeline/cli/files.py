@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     from monitoring_pipeline.describe.parquet_pass import ParquetRows
     from monitoring_pipeline.judge.comparison import Comparison, ComparisonPolicy
     from monitoring_pipeline.judge.other_tools import ToolNumber
-    from monitoring_pipeline.judge.verdicts import Verdict
+    from monitoring_pipeline.judge.verdicts import Level, Verdict
     from monitoring_pipeline.workflow.offline import Evaluation
 
-from monitoring_pipeline.cli.base import FILE_WIDTH, REACHED, FailOn, Format, app, plain_errors
+from monitoring_pipeline.cli.base import (
+    FILE_WIDTH,
+    REACHED,
+    Answer,
+    FailOn,
+    Format,
+    app,
+    plain_errors,
+    print_json,
+    progress,
+)
 
 STANDING_OUT = 12
 """Things an evaluation names on the terminal; all of them are in its files."""
@@ -44,6 +54,7 @@ def describe(
     time: Annotated[str, typer.Option(help="Column of time; with it the rows calibrate thresholds.")] = "",
     windows: Annotated[str, typer.Option(help="Lengths of what will be compared, calibrated with --time.")] = "24h,7d",
     bins: Annotated[int, typer.Option(min=2, max=100, help="Bins of the population stability index.")] = 10,
+    format_: Answer = Format.TABLE,
 ) -> None:
     """Describe a table once, so that others can be compared with it without its rows."""
     from monitoring_pipeline.capture.windows import window_length
@@ -69,6 +80,10 @@ def describe(
             publish(output, json.dumps(reference_to_json(found)).encode())
         except OSError as error:
             raise StoreError(f"{output}: cannot be written ({error.strerror}). Name another file.") from error
+    if format_ is Format.JSON:
+        answer = {"output": str(output), "rows": found.rows, "columns": list(found.columns), "left_out": left_out}
+        print_json(answer)
+        return
     typer.echo(f"{len(found.columns)} columns of {found.rows:,} rows described: {output}")
     for name, why in left_out.items():
         typer.echo(f"left out: {name!r}, {why}", err=True)
@@ -89,13 +104,12 @@ def compare(
         float, typer.Option(min=0.0001, max=0.5, help="How often a comparison may name a drift that is none.")
     ] = 0.05,
     compat: Annotated[Tool | None, typer.Option(help="Also give this tool's numbers for the same rows.")] = None,
-    format_: Annotated[Format, typer.Option("--format", help="For a person or for a program.")] = Format.TABLE,
+    format_: Answer = Format.TABLE,
     fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when a column is this bad.")] = None,
 ) -> None:
     """Say which columns of one table have drifted from another, by how much, and what moved."""
     from monitoring_pipeline.judge.comparison import ComparisonPolicy, compare_tables
     from monitoring_pipeline.judge.verdicts import Level
-    from monitoring_pipeline.notify.alerts import json_ready
     from monitoring_pipeline.stores.files import read_parquet
 
     policy, names = ComparisonPolicy(min_rows, bins, alpha), [name.strip() for name in columns.split(",")]
@@ -113,7 +127,7 @@ def compare(
                 numbers = list(tool_numbers(*tables, comparison.columns, tool=compat.value))
     if format_ is Format.JSON:
         other = {compat.value: [asdict(number) for number in numbers]} if compat is not None else {}
-        typer.echo(json.dumps(json_ready(comparison.to_json() | other), indent=2, allow_nan=False))
+        print_json(comparison.to_json() | other)
     else:
         from rich.console import Console
 
@@ -182,10 +196,12 @@ def _kinds(text: str) -> "dict[str, ColumnKind]":
 @app.command()
 def evaluate(
     monitor: Annotated[Path, typer.Option(help="YAML file of the monitored model.")],
-    reference: Annotated[Path, typer.Option(help="Parquet file with the rows the model was validated on.")],
-    predictions: Annotated[Path, typer.Option(help="Parquet file with the prediction log.")],
+    reference: Annotated[Path, typer.Option(help="Parquet or CSV file with the rows the model was validated on.")],
+    predictions: Annotated[Path, typer.Option(help="Parquet or CSV file with the prediction log.")],
     output: Annotated[Path, typer.Option(help="Folder for signals, verdicts and rules.")],
-    labels: Annotated[Path | None, typer.Option(help="Parquet file with the label log.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Parquet or CSV file with the label log.")] = None,
+    page: Annotated[Path | None, typer.Option(help="HTML file for the health page of the last 30 days of it.")] = None,
+    format_: Answer = Format.TABLE,
     fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when a rule this severe fires.")] = None,
 ) -> None:
     """Evaluate every hour of a prediction log and write all signals, verdicts and rules."""
@@ -193,29 +209,70 @@ def evaluate(
     from monitoring_pipeline.judge.verdicts import Level
     from monitoring_pipeline.settings.load import load_monitor
     from monitoring_pipeline.stores.evaluations import write_evaluation
-    from monitoring_pipeline.stores.files import read_parquet
+    from monitoring_pipeline.stores.rows import read_rows
     from monitoring_pipeline.workflow.offline import evaluate_tables
 
-    with plain_errors():
+    with plain_errors(), progress(f"evaluating {predictions.name}"):
+        watched = load_monitor(monitor)
         evaluation = evaluate_tables(
-            load_monitor(monitor),
-            read_parquet(reference),
-            read_parquet(predictions),
-            read_parquet(labels) if labels else None,
+            watched,
+            read_rows(reference),
+            read_rows(predictions),
+            read_rows(labels) if labels else None,
             computed_at=datetime.now(UTC),  # noqa: TID251 - dates the reference in memory; no file holds it
         )
         paths = write_evaluation(output, evaluation.signals, evaluation.verdicts, evaluation.rules)
-    typer.echo("\n".join(_account(evaluation)))
-    typer.echo(f"written: {', '.join(map(str, paths))}")
+        if page is not None:
+            from monitoring_pipeline.workflow.evaluation_page import write_evaluation_page
+
+            write_evaluation_page(watched, evaluation, page)
+            paths = [*paths, page]
+    if format_ is Format.JSON:
+        print_json(_summary(evaluation, paths))
+    else:
+        typer.echo("\n".join(_account(evaluation)))
+        typer.echo(f"written: {', '.join(map(str, paths))}")
     firing = [outcome for outcome in evaluation.rules if outcome.state is RuleState.FIRING]
     if fail_on is not None and any(outcome.severity.rank >= Level(fail_on).rank for outcome in firing):
         raise typer.Exit(REACHED)
 
 
+def _graded(evaluation: "Evaluation") -> "dict[Level, int]":
+    from monitoring_pipeline.judge.verdicts import Level
+
+    return {level: sum(verdict.level is level for verdict in evaluation.verdicts) for level in Level}
+
+
+def _fired(evaluation: "Evaluation") -> "dict[tuple[str, Level], list[datetime]]":
+    """Return the hours in which each rule fired, by how severe it was."""
+    from monitoring_pipeline.judge.rules import RuleState
+
+    fired: dict[tuple[str, Level], list[datetime]] = {}
+    for outcome in evaluation.rules:
+        if outcome.state is RuleState.FIRING:
+            fired.setdefault((outcome.rule, outcome.severity), []).append(outcome.hour)
+    return fired
+
+
+def _summary(evaluation: "Evaluation", paths: Sequence[Path]) -> dict[str, Any]:
+    fired = [
+        {"rule": rule, "severity": severity, "hours": len(hours), "first": min(hours), "last": max(hours)}
+        for (rule, severity), hours in _fired(evaluation).items()
+    ]
+    return {
+        "first_hour": evaluation.hours[0],
+        "last_hour": evaluation.hours[-1],
+        "predictions": evaluation.rows,
+        "labelled": evaluation.labelled,
+        "verdicts": _graded(evaluation),
+        "rules_fired": fired,
+        "written": list(map(str, paths)),
+    }
+
+
 def _account(evaluation: "Evaluation") -> Iterator[str]:
     from monitoring_pipeline.evaluate.signals import Absence
-    from monitoring_pipeline.judge.rules import RuleState, never_known
-    from monitoring_pipeline.judge.verdicts import Level
+    from monitoring_pipeline.judge.rules import never_known
 
     first, last, rows = evaluation.hours[0], evaluation.hours[-1], evaluation.rows
     yield f"{len(evaluation.hours)} hours, {first:%Y-%m-%d %H}Z to {last:%Y-%m-%d %H}Z, {rows:,} predictions"
@@ -223,15 +280,12 @@ def _account(evaluation: "Evaluation") -> Iterator[str]:
         yield "no labels given: performance is estimated from the scores alone"
     else:
         yield f"{evaluation.labelled:,} of the predictions have labels"
-    counts = {level: sum(verdict.level is level for verdict in evaluation.verdicts) for level in Level}
-    graded = ", ".join(f"{count:,} {level}" for level, count in counts.items())
+    graded = ", ".join(f"{count:,} {level}" for level, count in _graded(evaluation).items())
     yield f"{len(evaluation.signals):,} signals: {graded}"
-    fired: dict[str, list[datetime]] = {}
-    for outcome in evaluation.rules:
-        if outcome.state is RuleState.FIRING:
-            fired.setdefault(f"{outcome.rule} ({outcome.severity})", []).append(outcome.hour)
-    for rule, hours in fired.items():
-        yield f"rule {rule} fired in {len(hours)} hours, {min(hours):%Y-%m-%d %H}Z to {max(hours):%Y-%m-%d %H}Z"
+    fired = _fired(evaluation)
+    for (rule, severity), hours in fired.items():
+        when = f"{min(hours):%Y-%m-%d %H}Z to {max(hours):%Y-%m-%d %H}Z"
+        yield f"rule {rule} ({severity}) fired in {len(hours)} hours, {when}"
     if not fired:
         yield "no rule fired"
     for blind in never_known(evaluation.rules):

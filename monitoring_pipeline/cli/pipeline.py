@@ -5,9 +5,10 @@ Add a command here when it is about the pipeline rather than about files or inci
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +17,7 @@ from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, 
 if TYPE_CHECKING:
     from monitoring_pipeline.settings.monitor import Monitor
 
-from monitoring_pipeline.cli.base import app, deployment_here, plain_errors
+from monitoring_pipeline.cli.base import Answer, Format, app, deployment_here, plain_errors, print_json
 
 
 @app.command()
@@ -47,6 +48,7 @@ def check_config(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="YAML files or folders of them; MONITORING_MONITORS if none is given.")
     ] = None,
+    format_: Answer = Format.TABLE,
 ) -> None:
     """Name every mistake in the monitors' settings with its file and line, or list what they say."""
     from monitoring_pipeline.settings.load import load_files, monitor_files
@@ -57,13 +59,39 @@ def check_config(
         else:
             nested = [monitor_files(deployment_here().monitors_directory)]
         files = list(dict.fromkeys(file for some in nested for file in some))
-        for file, monitor in zip(files, load_files(files), strict=True):
-            typer.echo("\n".join(_described(file, monitor)))
+        try:
+            monitors = load_files(files)
+        except SettingsError as error:
+            if format_ is Format.JSON:
+                print_json({"monitors": [], "problems": list(map(asdict, error.problems))})
+            raise
+    if format_ is Format.JSON:
+        found = [_facts(file, monitor) for file, monitor in zip(files, monitors, strict=True)]
+        print_json({"monitors": found, "problems": []})
+        return
+    for file, monitor in zip(files, monitors, strict=True):
+        typer.echo("\n".join(_described(file, monitor)))
+
+
+def _facts(file: Path, monitor: "Monitor") -> dict[str, Any]:
+    return {
+        "model": monitor.model,
+        "file": str(file),
+        "features": len(monitor.features.kinds()),
+        "windows": list(monitor.windows),
+        "rules": [rule.name for rule in monitor.alert_rules()],
+        "triggers": [trigger.name for trigger in monitor.trigger_policy().triggers],
+        "warnings": _warnings(monitor),
+    }
+
+
+def _warnings(monitor: "Monitor") -> list[str]:
+    from monitoring_pipeline.settings.escalation import responder_warnings
+
+    return list(responder_warnings(monitor.on_call, monitor.escalation))
 
 
 def _described(file: Path, monitor: "Monitor") -> Iterator[str]:
-    from monitoring_pipeline.settings.escalation import responder_warnings
-
     rules, policy, routing = monitor.alert_rules(), monitor.trigger_policy(), monitor.notifications.routing()
     yield f"{monitor.model} ({file}): {len(monitor.features.kinds())} features, windows {', '.join(monitor.windows)}"
     for rule in rules:
@@ -76,12 +104,12 @@ def _described(file: Path, monitor: "Monitor") -> Iterator[str]:
     yield f"  retraining when {policy.clauses_needed} of {len(policy.triggers)} hold ({names}): {action}"
     for severity in ("warning", "critical"):
         yield f"  {severity}: {', '.join(routing.channels_for(severity)) or 'no channel'}"
-    for warning in responder_warnings(monitor.on_call, monitor.escalation):
+    for warning in _warnings(monitor):
         yield f"  warning: {warning}"
 
 
 @app.command()
-def migrate() -> None:
+def migrate(format_: Answer = Format.TABLE) -> None:
     """Bring the state database (MONITORING_DATABASE_URL) up to date."""
     from sqlalchemy.exc import ArgumentError
 
@@ -98,7 +126,11 @@ def migrate() -> None:
             raise SettingsError([Problem("environment", None, "MONITORING_DATABASE_URL", found, fix)]) from error
         try:
             database.migrate()
-            typer.echo(f"{without_password(url)} is at {database.revision()}")
+            name, revision = without_password(url), database.revision()
+            if format_ is Format.JSON:
+                print_json({"database": name, "revision": revision})
+            else:
+                typer.echo(f"{name} is at {revision}")
         except OSError as error:
             problem = f"state database {without_password(url)}: {error.strerror}"
             raise StoreError(f"{problem}. Check the path and its permissions.") from error
@@ -114,6 +146,7 @@ def telemetry(
     scrape: Annotated[float, typer.Option(help="Seconds between two readings of a series.", min=1)] = 15.0,
     traces: Annotated[float, typer.Option(help="Share of the requests that are traced.", min=0, max=1)] = 0.001,
     predictions: Annotated[float, typer.Option(help="Share of the predictions that are kept.", min=0, max=1)] = 0.01,
+    format_: Answer = Format.TABLE,
 ) -> None:
     """Estimate what metrics, logs, traces and sampled predictions weigh a day, and in store."""
     from monitoring_pipeline.evaluate.telemetry import TIERS, TelemetryRates, telemetry_volume
@@ -128,6 +161,9 @@ def telemetry(
             prediction_share=predictions,
         )
     )
+    if format_ is Format.JSON:
+        print_json({"gb_a_day": volume.daily, "gb_kept": volume.stored})
+        return
     for kind, size in volume.daily.items():
         typer.echo(f"{kind:12} {size:10.3f} GB a day")
     for tier, size in volume.stored.items():

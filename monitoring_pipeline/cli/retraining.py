@@ -4,18 +4,13 @@ Add a command here when a person decides what is served. Keep what it does out: 
 """
 
 import uuid
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from monitoring_pipeline.cli.base import app, deployment_here, plain_errors
-from monitoring_pipeline.cli.incidents import By
+from monitoring_pipeline.cli.base import Answer, By, Format, Model, app, monitor_named, plain_errors, print_json
 from monitoring_pipeline.errors import MonitoringError
 
-if TYPE_CHECKING:
-    from monitoring_pipeline.settings.monitor import Monitor
-
-Model = Annotated[str, typer.Argument(help="The model, as its monitor names it.")]
 Why = Annotated[str, typer.Option("--why", help="Why; it stays on record with the version.")]
 
 
@@ -25,28 +20,37 @@ def rollback(
     why: Why,
     by: By,
     to: Annotated[str | None, typer.Option("--to", help="The version, if not the one that was replaced last.")] = None,
+    format_: Answer = Format.TABLE,
 ) -> None:
     """Point the alias champion back to the version before, on record, and tell people."""
     from monitoring_pipeline.workflow.resources import Monitoring
     from monitoring_pipeline.workflow.rollback import roll_back
 
     with plain_errors():
-        monitor = _monitor(model)
+        monitor = monitor_named(model)
         done = roll_back(Monitoring(), monitor, key=uuid.uuid4().hex[:12], by=_line(by), why=_line(why), to=to)
     said = done.outcome
-    typer.echo(f"{monitor.model}: version {said['champion']} was rolled back to version {said['to']} by {said['by']}")
+    if format_ is Format.JSON:
+        print_json({"model": monitor.model, "episode": done.id, **said})
+    else:
+        back = f"version {said['champion']} was rolled back to version {said['to']} by {said['by']}"
+        typer.echo(f"{monitor.model}: {back}")
 
 
 @app.command()
-def retrain(model: Model, why: Why, by: By) -> None:
+def retrain(model: Model, why: Why, by: By, format_: Answer = Format.TABLE) -> None:
     """Ask for a retraining now: the sensor MODEL__retraining starts it, whatever was decided before."""
     from monitoring_pipeline.workflow.episodes import open_by_hand
     from monitoring_pipeline.workflow.resources import Monitoring
 
     with plain_errors():
-        monitor = _monitor(model)
+        monitor = monitor_named(model)
         episode = open_by_hand(Monitoring(), monitor, by=_line(by), why=_line(why))
-    typer.echo(f"{episode.id} is on record; the sensor {monitor.model}__retraining starts its run")
+    sensor = f"{monitor.model}__retraining"
+    if format_ is Format.JSON:
+        print_json({"model": monitor.model, "episode": episode.id, "sensor": sensor})
+    else:
+        typer.echo(f"{episode.id} is on record; the sensor {sensor} starts its run")
 
 
 def _line(text: str) -> str:
@@ -55,14 +59,3 @@ def _line(text: str) -> str:
     if not (line := one_line(text)):
         raise MonitoringError("--why and --by: found only blanks, needed words.")
     return line
-
-
-def _monitor(name: str) -> "Monitor":
-    from monitoring_pipeline.settings.load import load_monitors
-
-    monitors = load_monitors(deployment_here().monitors_directory)
-    for monitor in monitors:
-        if name in (monitor.model, monitor.registry_name):
-            return monitor
-    known = ", ".join(sorted(monitor.model for monitor in monitors))
-    raise MonitoringError(f"no monitor watches {name!r}: those that exist watch {known}.")

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from monitoring_pipeline.cli.base import app, deployment_here, plain_errors
+from monitoring_pipeline.cli.base import Answer, Format, app, deployment_here, plain_errors, print_json
 from monitoring_pipeline.errors import Problem, SettingsError
 
 API_KEYS = "MONITORING_API_KEYS"
@@ -74,6 +74,7 @@ class _AsJson(logging.Formatter):
 def switch_traffic(
     monitor: MonitorFile,
     to: Annotated[str, typer.Option("--to", help="champion, challenger, fallback or rule.")],
+    format_: Answer = Format.TABLE,
 ) -> None:
     """Choose which part of the scoring service answers first; `champion` is the usual one."""
     from monitoring_pipeline.settings.load import load_monitor
@@ -85,4 +86,7 @@ def switch_traffic(
             raise SettingsError([Problem("command line", None, "--to", f"{to!r} is no part of the service.", fix)])
         found = load_monitor(monitor)
         switch_to(deployment_here(), found, to)
+    if format_ is Format.JSON:
+        print_json({"model": found.model, "answers_first": to})
+    else:
         typer.echo(f"{found.model}: {to} answers first, wherever it can")

@@ -351,7 +351,7 @@ def _detail(pair: Pair, index: int, unseen: _Unseen) -> dict[str, object]:
     before, now = (side[index if len(side) > 1 else 0] for side in pair.smoothed)
     moved = [
         {
-            "bin": _bin_name(pair.column.bins, int(place)),
+            "bin": bin_name(pair.column.bins, int(place)),
             "contribution": round(float(contributions[place]), 6),
             "reference": round(float(before[place]), 6),
             "current": round(float(now[place]), 6),
@@ -367,7 +367,8 @@ def _detail(pair: Pair, index: int, unseen: _Unseen) -> dict[str, object]:
     return detail
 
 
-def _bin_name(bins: Bins, place: int) -> str:
+def bin_name(bins: Bins, place: int) -> str:
+    """Return what a coarse bin holds, as a person reads it; the last two are what was never seen, and nulls."""
     return "null" if place == bins.group_count + 1 else bins.describe_group(place)
 
 

@@ -13,6 +13,9 @@ DAEMON = "daemon"
 HEALTH = "health_checks"
 """The heartbeat of the health checks, which also says that the state database took their outcome."""
 
+DISPATCHER = "dispatcher"
+"""The heartbeat of `monitoring-pipeline deliver --every`, where that runs beside Dagster."""
+
 CLOCKS_DIFFER = timedelta(minutes=5)
 
 
@@ -46,7 +49,9 @@ def in_words(length: timedelta) -> str:
 def _silence(heartbeat: Heartbeat, now: datetime, max_age: timedelta) -> str:
     name, at = heartbeat.name, heartbeat.at
     fix = "Look whether dagster-daemon runs, and at the newest runs."
-    if name not in (DAEMON, HEALTH):
+    if name == DISPATCHER:
+        fix = "Look whether `monitoring-pipeline deliver --every` runs; delete the heartbeat's file where it shall not."
+    elif name not in (DAEMON, HEALTH):
         fix = "Look at the newest runs of its hourly job, and whether its schedule is on."
     if at is None:
         return f"heartbeat {name}: never heard from. {fix}"

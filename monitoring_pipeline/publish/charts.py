@@ -28,7 +28,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 def verdict_rows(verdicts: Sequence[Verdict], *, limit: int) -> list[dict[str, str]]:
     """Return the worst verdicts as the rows of a table; five blocks of the bar are a value at its threshold."""
-    ranked = sorted(verdicts, key=lambda verdict: (-verdict.level.rank, -_ratio(verdict), verdict.signal.column))
+    ranked = sorted(verdicts, key=lambda each: (-each.level.rank, -ratio_to_limit(each), each.signal.column))
     return [
         {
             "level": f"{MARKS[verdict.level]}{NO_BREAK}{verdict.level}",
@@ -36,13 +36,13 @@ def verdict_rows(verdicts: Sequence[Verdict], *, limit: int) -> list[dict[str, s
             "window": verdict.signal.window,
             "value": str(verdict.signal.absence) if verdict.signal.value is None else f"{verdict.signal.value:.4g}",
             "threshold": "" if verdict.threshold is None else f"{verdict.threshold:.4g} {verdict.threshold_origin}",
-            "distance": _bar(_ratio(verdict)),
+            "distance": _bar(ratio_to_limit(verdict)),
         }
         for verdict in ranked[:limit]
     ]
 
 
-def _ratio(verdict: Verdict) -> float:
+def ratio_to_limit(verdict: Verdict) -> float:
     """Return how much of the way to its threshold a value has gone, from the good side: above 1 is beyond it."""
     value, threshold = verdict.signal.value, verdict.threshold
     if value is None or not threshold:

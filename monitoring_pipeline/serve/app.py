@@ -15,6 +15,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from monitoring_pipeline.errors import MonitoringError
@@ -22,7 +23,6 @@ from monitoring_pipeline.serve.answers import Answering
 from monitoring_pipeline.serve.contract import Contract, Fault, Prediction, Predictions, Problem, Stored
 from monitoring_pipeline.serve.fallback import UnansweredError
 from monitoring_pipeline.serve.instrument import Instrument, Watched
-from monitoring_pipeline.serve.metrics import CONTENT_TYPE
 from monitoring_pipeline.serve.recorder import Recorder
 from monitoring_pipeline.serve.reloading import Models
 from monitoring_pipeline.serve.routing import Router
@@ -120,7 +120,7 @@ def _add_routes(app: FastAPI, service: Answering, guarded: Sequence[Any]) -> Non
 
     @app.get("/metrics", dependencies=guarded, response_class=PlainTextResponse)
     def metrics() -> Response:
-        return Response(service.instrument.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(service.instrument.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @app.get("/health")
     def health() -> dict[str, str]:

@@ -16,6 +16,9 @@ from monitoring_pipeline.judge.service_health import Checked
 from monitoring_pipeline.judge.verdicts import Level
 from monitoring_pipeline.stores.files import publish, read_json
 
+HISTORY = "health.json"
+"""Name of that file in the deployment's state."""
+
 CHECKS_KEPT = 12
 """Checks of a service that are kept: an hour of them, of which judging needs one."""
 

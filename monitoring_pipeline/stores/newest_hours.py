@@ -4,6 +4,7 @@ Add here what else is read of the newest hour alone. Keep what is made of it out
 """
 
 import os
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -74,16 +75,20 @@ class NewestHours:
         return path
 
     def read(self, model: str, stamp: Stamp) -> NewestHour:
-        """Return the hour: what is known of all traffic, against training."""
+        """Return the hour: what is known of all traffic, against training, and how many verdicts there are of all."""
         with parquet_errors(stamp.path), pq.ParquetFile(stamp.path, memory_map=False) as file:
             table = file.read(columns=[*Measured._fields, *_PLACE])
+        levels: Counter[tuple[str, str, str]] = Counter()
+        for row in table.group_by(["version", "metric", "level"]).aggregate([([], "count_all")]).to_pylist():
+            report = row["metric"].partition(".")[0]
+            levels["" if report == "slo" else row["version"], report, row["level"]] += row["count_all"]
         found = table.filter(_exported(table))
         signals = map(Measured, *(found[name].to_pylist() for name in Measured._fields))
         profiles = self._hourly.read_profiles(model, stamp.hour, stamp.hour + HOUR).get(stamp.hour, [])
         whole = [profile for profile in profiles if profile.segment == ""]
         served = {profile.version: profile.rows for profile in whole}
         means = {key: mean for profile in whole for key, mean in self._means(model, profile).items()}
-        return NewestHour(model, stamp.hour, tuple(signals), served, means)
+        return NewestHour(model, stamp.hour, tuple(signals), served, means, levels)
 
     def _reference(self, model: str, version: str) -> Path:
         return model_folder(self._root, "references", model) / f"{quote(version, safe='')}.json"

@@ -137,10 +137,7 @@ def keep_up_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
 
     @dg.op
     def keep_up(context: dg.OpExecutionContext, monitoring: Monitoring) -> None:
-        now = monitoring.now()
-        told = (keep_up_with(monitoring.database, monitor, now=now) for monitor in monitors.values())
-        done = [text for texts in told for text in texts]
-        context.add_output_metadata({"done": dg.MetadataValue.json(done)})
+        context.add_output_metadata({"done": dg.MetadataValue.json(keep_up_with_all(monitoring, monitors))})
 
     @dg.job(
         name="keep_up_with_incidents",
@@ -158,18 +155,10 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
 
     @dg.op
     def deliver(context: dg.OpExecutionContext, monitoring: Monitoring) -> None:
-        channels, wanting = deployment_channels(
-            notifications_of(monitoring, monitors), monitoring.secret, clock=wall_clock
-        )
-        policy = DeliveryPolicy(digests=tuple(name for name in channels if name.startswith("digest:")))
-        report = deliver_pending(
-            monitoring.database, channels, worker=context.run_id, clock=monitoring.now, policy=policy
-        )
-        context.add_output_metadata({outcome.value: report.count(outcome) for outcome in Outcome})
-        if report.left_behind:
-            context.log.warning(f"still without an answer, and left behind: {', '.join(report.left_behind)}")
-        if report.not_configured:
-            context.log.warning(waiting_for(report.not_configured, wanting))
+        counts, warnings = deliver_waiting(monitoring, monitors, worker=context.run_id)
+        context.add_output_metadata(counts)
+        for warning in warnings:
+            context.log.warning(warning)
 
     @dg.job(
         name="deliver_notifications",
@@ -180,6 +169,28 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
         deliver()
 
     return deliver_notifications
+
+
+def keep_up_with_all(monitoring: Monitoring, monitors: Mapping[str, Monitor]) -> list[str]:
+    """Do what time alone makes due of the incidents of every monitor; returns what was done, in words."""
+    now = monitoring.now()
+    told = (keep_up_with(monitoring.database, monitor, now=now) for monitor in monitors.values())
+    return [text for texts in told for text in texts]
+
+
+def deliver_waiting(
+    monitoring: Monitoring, monitors: Mapping[str, Monitor], *, worker: str
+) -> tuple[dict[str, int], list[str]]:
+    """Send what is due in the outbox; returns how many messages ended in which way, and what somebody should know."""
+    channels, wanting = deployment_channels(notifications_of(monitoring, monitors), monitoring.secret, clock=wall_clock)
+    policy = DeliveryPolicy(digests=tuple(name for name in channels if name.startswith("digest:")))
+    report = deliver_pending(monitoring.database, channels, worker=worker, clock=monitoring.now, policy=policy)
+    warnings = []
+    if report.left_behind:
+        warnings.append(f"still without an answer, and left behind: {', '.join(report.left_behind)}")
+    if report.not_configured:
+        warnings.append(waiting_for(report.not_configured, wanting))
+    return {outcome.value: report.count(outcome) for outcome in Outcome}, warnings
 
 
 def notifications_of(monitoring: Monitoring, monitors: Mapping[str, Monitor]) -> list[Notifications]:

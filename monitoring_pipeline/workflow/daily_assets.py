@@ -13,6 +13,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.attribution_report import report_attributions
 from monitoring_pipeline.workflow.evidently_report import report_evidently
 from monitoring_pipeline.workflow.experiment_report import report_experiments
+from monitoring_pipeline.workflow.health_page import report_health
 from monitoring_pipeline.workflow.partitions import daily_partitions
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.sample_report import report_samples
@@ -117,10 +118,23 @@ def daily_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
     def shadow(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
         return report_shadow(context, monitoring, monitor)
 
+    @dg.asset(
+        **daily(
+            "health_page",
+            "A page for people: how the model is now, since when and why, with what was measured of it.",
+            "model_is_fine",
+            "The model is known to be fine: no rule fires and no incident is open.",
+            deps=("verdicts",),
+        ),
+        kinds={"html"},
+    )
+    def health_page(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
+        return report_health(context, monitoring, monitor)
+
     asked = {
         experiments: bool(monitor.experiments),
         slice_report: monitor.slices.enabled and monitor.task is not Task.RANKING,
         evidently_report: monitor.evidently.enabled,
         shadow: is_watched(monitor),
     }
-    return [sample_report, attribution_report, *(asset for asset, wanted in asked.items() if wanted)]
+    return [sample_report, attribution_report, health_page, *(asset for asset, wanted in asked.items() if wanted)]

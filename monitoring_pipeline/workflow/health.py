@@ -31,14 +31,11 @@ from monitoring_pipeline.judge.service_health import Checked, ServiceLimits, jud
 from monitoring_pipeline.judge.verdicts import Level
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.settings.services import KINDS, Services, load_services, services_file
-from monitoring_pipeline.stores.health_history import HealthHistory, read_health, write_health
+from monitoring_pipeline.stores.health_history import HISTORY, HealthHistory, read_health, write_health
 from monitoring_pipeline.stores.service_probes import probe_database, probe_service, probe_together
 from monitoring_pipeline.workflow.heartbeats import beat
 from monitoring_pipeline.workflow.partitions import last_complete_hour
 from monitoring_pipeline.workflow.resources import Monitoring
-
-HISTORY = "health.json"
-"""File of the deployment's state with the last checks and what is known of canaries."""
 
 Apply = Callable[[Monitoring, Services, Sequence[RuleOutcome]], None]
 """What is done with outcomes: incidents and notifications."""

@@ -4,7 +4,7 @@ The same functions the hourly assets call, in the same order. Add a stage here w
 files out, and Dagster too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,7 +29,7 @@ from monitoring_pipeline.describe.hours import outcome_hours, profile_hours, rec
 from monitoring_pipeline.describe.intake import intake_of_hour
 from monitoring_pipeline.describe.label_arrivals import LabelArrivals
 from monitoring_pipeline.describe.operations import OperationsProfile
-from monitoring_pipeline.describe.profiles import rows_by_hour
+from monitoring_pipeline.describe.profiles import Profile, rows_by_hour
 from monitoring_pipeline.describe.reference_building import build_reference
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import TableError
@@ -67,6 +67,8 @@ class Evaluation:
     signals: Sequence[Signal]
     verdicts: Sequence[Verdict]
     rules: Sequence[RuleOutcome]
+    profiles: Mapping[datetime, Sequence[Profile]]
+    references: Mapping[str, Reference]
 
 
 def evaluate_tables(
@@ -127,7 +129,7 @@ def evaluate_against(
         by_hour[verdict.signal.window_end - HOUR].append(verdict)
     rules = evaluate_rules(monitor.alert_rules(), served_verdicts(by_hour, counts), hours, model=monitor.registry_name)
     labelled = None if joined is None else len(joined) - joined["actual"].null_count
-    return Evaluation(hours, versions, rows.num_rows, labelled, signals, verdicts, rules)
+    return Evaluation(hours, versions, rows.num_rows, labelled, signals, verdicts, rules, profiles, references)
 
 
 def table_reference(monitor: Monitor, rows: pa.Table, *, version: str, computed_at: datetime) -> Reference:

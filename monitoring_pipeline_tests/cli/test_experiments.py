@@ -1,10 +1,14 @@
+import json
 import re
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from monitoring_pipeline.cli import app
+from monitoring_pipeline.cli.experiments import Shape
 from monitoring_pipeline.stats.experiments import plan_experiment
+from monitoring_pipeline.stats.spending import Boundary
 
 
 def run(*arguments: object) -> Result:
@@ -55,3 +59,15 @@ def test_a_plan_that_makes_no_sense_is_refused_with_what_to_do(asked: tuple[obje
     done = run(*asked)
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def test_the_shapes_of_the_command_are_those_of_the_statistics() -> None:
+    assert get_args(Shape) == get_args(Boundary)
+
+
+def test_a_program_gets_the_same_numbers() -> None:
+    answer = json.loads(run("--baseline", 0.12, "--mde", 0.05, "--rows-per-day", 10_000, "--format", "json").stdout)
+    plan = plan_experiment(0.12, relative_mde=0.05, boundary="obrien_fleming", looks=5, rows_per_day=10_000)
+    assert (answer["control_rows"], answer["days"]) == (plan.control_rows, plan.days)
+    assert [round(look["limit"], 2) for look in answer["looks"]] == [4.88, 3.36, 2.68, 2.29, 2.03]
+    assert answer["looks"][-1]["decided"] == pytest.approx(0.8, abs=0.001)

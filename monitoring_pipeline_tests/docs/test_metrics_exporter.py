@@ -4,12 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from monitoring_pipeline.publish.host import Host
 from monitoring_pipeline.publish.metrics import (
+    FEATURE_METRICS,
+    HELP,
+    Families,
+    Measured,
     NewestHour,
     RecordedCounts,
     families_of_hour,
     families_of_records,
-    source_family,
+    metric_name,
 )
 from monitoring_pipeline_tests.binaries import require
 from monitoring_pipeline_tests.pages import ROOT, blocks
@@ -64,7 +69,42 @@ def test_the_examples_are_right(folder: Path, asked: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_family_of_the_exporter_is_on_the_page() -> None:
-    families = families_of_hour(NewestHour("churn", MORNING, []))
-    families |= families_of_records(RecordedCounts(), models=[], severities=[], statuses=[]) | source_family({})
-    assert families.keys() <= set(re.findall(r"`(\w+)`", PAGE.read_text()))
+def tables() -> list[dict[str, set[str]]]:
+    """Return the labels that each table names, by metric."""
+    found: list[dict[str, set[str]]] = []
+    for line in PAGE.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|---"):
+            found.append({})
+        elif line.startswith("| `"):
+            labels = set(cells[1].split(", ")) if cells[1] else set()
+            found[-1] |= dict.fromkeys(re.findall(r"`([\w.]+)`", cells[0]), labels)
+    return found
+
+
+def exported(folder: Path) -> Families:
+    """Return one of everything."""
+    signals = [
+        Measured(metric, "1", "24h", "tenure", "nat" if metric == "drift.js" else "1", 0.1, None, "ok")
+        for metric in (*FEATURE_METRICS, "slo.burn_rate")
+    ]
+    signals.append(signals[0]._replace(metric="performance.accuracy", column=""))
+    signals.append(signals[0]._replace(value=None, absence="too_few_rows"))
+    hour = NewestHour("churn", MORNING, signals, {"1": 9}, {("1", "tenure"): 2.0}, {("1", "drift", "ok"): 3})
+    pair, three = {("churn", "x"): 1}, {("churn", "x", "y"): MORNING}
+    counts = RecordedCounts(three, pair, {"churn": MORNING}, pair, {("churn", "x"): MORNING}, three)
+    records = families_of_records(counts, models=["churn"], severities=["warning"], statuses=["promoted"])
+    return Families(families_of_hour(hour) | records | Host(folder).read())
+
+
+def test_the_page_lists_every_metric_with_its_labels(tmp_path: Path) -> None:
+    signals, metrics, *_ = tables()
+    assert metrics.keys() == HELP.keys()
+    assert {metric_name(metric, "nat" if metric == "drift.js" else "1") for metric in FEATURE_METRICS} <= signals.keys()
+    found = exported(tmp_path)
+    known = signals | metrics
+    assert len(found) > 25
+    for name, family in found.items():
+        for labels in family.samples:
+            assert {label for label, _ in labels} <= known[name], name
+        assert {label for label, _ in max(family.samples, key=len)} == known[name], name

@@ -3,17 +3,18 @@ from typing import Any
 import pytest
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.publish.exposition import TEXT, written
+from monitoring_pipeline.publish.exposition import page as page_of
 from monitoring_pipeline.publish.metrics import (
     MOST_FEATURES,
+    Families,
     Measured,
     NewestHour,
     RecordedCounts,
-    exposition,
     families_of_hour,
     families_of_records,
     metric_name,
     never_evaluated,
-    rendered,
 )
 from monitoring_pipeline_tests.exposition import assert_valid, series
 from monitoring_pipeline_tests.verdicts import MORNING
@@ -25,13 +26,17 @@ def measured(metric: str = "drift.psi", value: float | None = 0.05, **more: Any)
     return Measured(**{**usual, "metric": metric, "value": value, "absence": absence, **more})
 
 
+def text(*parts: Families) -> str:
+    return page_of([written(part, TEXT) for part in parts], TEXT).decode()
+
+
 def page(*signals: Measured, **more: Any) -> str:
-    return exposition([rendered(families_of_hour(NewestHour("churn", MORNING, signals, **more)))])
+    return text(families_of_hour(NewestHour("churn", MORNING, signals, **more)))
 
 
 def test_a_signal_of_a_feature_is_a_series_with_its_labels() -> None:
     lines = page(measured(value=1 / 3)).splitlines()
-    assert 'drift_psi{model="churn",version="1",window="24h",feature="tenure"} 0.3333333333333333' in lines
+    assert 'drift_psi{feature="tenure",model="churn",version="1",window="24h"} 0.3333333333333333' in lines
     assert "# TYPE drift_psi gauge" in lines
 
 
@@ -79,29 +84,9 @@ def test_an_hour_without_any_prediction_says_so() -> None:
 
 
 def test_a_model_that_was_never_evaluated_counts_as_old() -> None:
-    found = exposition([rendered(never_evaluated("churn"))])
+    found = text(never_evaluated("churn"))
     assert series(found, "monitor_last_evaluated_timestamp_seconds") == {"churn": 0.0}
     assert found.count("\n") == 3
-    assert_valid(found)
-
-
-HOSTILE = [
-    '"} 0\ndrift_psi 9',
-    "back\\slash\\",
-    "\\n is not a newline",
-    "名前 🦆",
-    "a,b=c{}",
-    "\ttab",
-    "\u2028line",
-    "naïve",
-]
-
-
-def test_hostile_names_come_back_as_they_were() -> None:
-    signals = [measured(value=float(number), column=name) for number, name in enumerate(HOSTILE)]
-    found = page(*signals, means={("1", name): 1.0 for name in HOSTILE})
-    expected = {name: float(number) for number, name in enumerate(HOSTILE)}
-    assert series(found, "drift_psi", model="churn", version="1", window="24h") == expected
     assert_valid(found)
 
 
@@ -133,21 +118,46 @@ def test_versions_are_side_by_side() -> None:
 
 def test_a_family_of_several_models_has_one_head() -> None:
     hours = [NewestHour(model, MORNING, [measured()]) for model in ("fraud", "churn")]
-    found = exposition([rendered(families_of_hour(hour)) for hour in hours])
+    found = text(*map(families_of_hour, hours))
     assert found.count("# TYPE drift_psi gauge\n") == 1
     assert series(found, "drift_psi", version="1", window="24h", feature="tenure") == {"fraud": 0.05, "churn": 0.05}
     assert_valid(found)
 
 
+def test_all_verdicts_of_the_hour_are_counted_by_report_and_level() -> None:
+    found = page(levels={("1", "drift", "ok"): 40, ("1", "drift", "critical"): 2, ("", "slo", "unknown"): 3})
+    counted = {"critical,drift,1": 2.0, "ok,drift,1": 40.0, "unknown,slo": 3.0}
+    assert series(found, "monitor_verdicts", model="churn") == counted
+
+
+def records(recorded: RecordedCounts) -> str:
+    known = {"severities": ["warning", "critical"], "statuses": ["promoted"]}
+    return text(families_of_records(recorded, models=["churn", "fraud"], **known))
+
+
 def test_counts_of_the_database_are_zero_where_there_is_none() -> None:
-    counts = RecordedCounts({("churn", "critical"): 2}, {("churn", "fired"): 1}, {"churn": MORNING}, {})
-    families = families_of_records(
-        counts, models=["fraud", "churn"], severities=["warning", "critical"], statuses=["promoted"]
-    )
-    found = exposition([rendered(families)])
+    opened = {("churn", "critical", identity): MORNING for identity in ("a", "b")}
+    found = records(RecordedCounts(opened, {("churn", "fired"): 1}, {"churn": MORNING}))
     assert series(found, "incidents_open", model="churn") == {"warning": 0.0, "critical": 2.0}
     assert series(found, "incidents_open", model="fraud") == {"warning": 0.0, "critical": 0.0}
     assert series(found, "retraining_decisions_total") == {"churn,fired": 1.0}
     assert series(found, "retraining_episodes") == {"churn,promoted": 0.0, "fraud,promoted": 0.0}
     assert series(found, "retraining_last_decided_timestamp_seconds") == {"churn": (MORNING + HOUR).timestamp()}
+    assert_valid(found)
+
+
+def test_charts_can_mark_what_happened_when() -> None:
+    later = MORNING + HOUR
+    found = records(
+        RecordedCounts(
+            opened={("churn", "critical", "churn/psi"): MORNING},
+            finished={("churn", "rejected"): later},
+            deployed={("churn", "2", "promotion"): MORNING, ("churn", "1", "rollback"): later},
+        )
+    )
+    opened = series(found, "incident_opened_timestamp_seconds", model="churn", severity="critical")
+    assert opened == {"churn/psi": MORNING.timestamp()}
+    assert series(found, "retraining_finished_timestamp_seconds", model="churn") == {"rejected": later.timestamp()}
+    deployed = {"promotion,2": MORNING.timestamp(), "rollback,1": later.timestamp()}
+    assert series(found, "model_deployed_timestamp_seconds", model="churn") == deployed
     assert_valid(found)

@@ -267,16 +267,16 @@ def test_the_metrics_name_what_happened(scoring: Scoring, port: Port) -> None:
     scoring.recorder.flush()
     text = port.ask("GET", "/metrics")[1]
     for line in (
-        'serving_requests_total{endpoint="/predict",status="200"} 2',
-        'serving_requests_total{endpoint="/predict",status="422"} 1',
-        'serving_predictions_total{version="3",served_by="champion"} 2',
-        'serving_defaults_total{feature="tenure"} 1',
-        'serving_circuit_state{part="champion",version="3"} 0',
-        'recorder_records_total{outcome="stored"} 2',
-        'model_info{model="churn",alias="champion",version="3"} 1',
-        'model_score_ratio_count{version="3"} 2',
-        'model_confidence_ratio_bucket{version="3",le="0.65"} 0',
-        'model_confidence_ratio_bucket{version="3",le="0.7"} 2',
+        'serving_requests_total{endpoint="/predict",status="200"} 2.0',
+        'serving_requests_total{endpoint="/predict",status="422"} 1.0',
+        'serving_predictions_total{served_by="champion",version="3"} 2.0',
+        'serving_defaults_total{feature="tenure"} 1.0',
+        'serving_circuit_state{part="champion",version="3"} 0.0',
+        'recorder_records_total{outcome="stored"} 2.0',
+        'model_info{alias="champion",model="churn",version="3"} 1.0',
+        'model_score_ratio_count{version="3"} 2.0',
+        'model_confidence_ratio_bucket{le="0.65",version="3"} 0.0',
+        'model_confidence_ratio_bucket{le="0.7",version="3"} 2.0',
     ):
         assert line in text.splitlines()
 

@@ -21,17 +21,17 @@ def test_a_counter_a_gauge_and_a_histogram_read_as_prometheus_writes_them() -> N
     assert metrics.text().splitlines() == [
         "# HELP runs_total Runs.",
         "# TYPE runs_total counter",
-        r'runs_total{kind="a \"b\"\\\n"} 3',
+        r'runs_total{kind="a \"b\"\\\n"} 3.0',
         "# HELP open_rows Open.",
         "# TYPE open_rows gauge",
-        "open_rows 7",
+        "open_rows 7.0",
         "# HELP took_seconds Took.",
         "# TYPE took_seconds histogram",
-        'took_seconds_bucket{le="0.5"} 2',
-        'took_seconds_bucket{le="2"} 3',
-        'took_seconds_bucket{le="+Inf"} 4',
+        'took_seconds_bucket{le="0.5"} 2.0',
+        'took_seconds_bucket{le="2"} 3.0',
+        'took_seconds_bucket{le="+Inf"} 4.0',
         "took_seconds_sum 5.75",
-        "took_seconds_count 4",
+        "took_seconds_count 4.0",
     ]
 
 

@@ -14,7 +14,7 @@ from monitoring_pipeline_tests.deployments import ASKED
 ROOT = Path(__file__).parents[2]
 OUTSIDE = {"prediction_log", "label_log", "registered_model"}
 REPORTS = {"drift_report", "performance_report", "quality_report", "operations_report"}
-DAILY = ("sample_report", "attribution_report", "slice_report", "evidently_report", "shadow_report")
+DAILY = ("sample_report", "attribution_report", "slice_report", "evidently_report", "shadow_report", "health_page")
 HEAVY = ("mlflow", "evidently", "sklearn", "skops", "slack_sdk", "matplotlib")
 
 

@@ -190,4 +190,4 @@ def test_the_page_of_evidently_the_search_for_slices_and_shadows_can_be_left_out
     left_out = {"evidently": {"enabled": False}, "slices": {"enabled": False}, "aliases": ["champion"]}
     definitions = build_definitions([parse_monitor({**ASKED, **left_out})])
     daily = definitions.resolve_job_def("churn__daily").asset_layer.executable_asset_keys
-    assert {key.path[-1] for key in daily} == {"sample_report", "attribution_report"}
+    assert {key.path[-1] for key in daily} == {"sample_report", "attribution_report", "health_page"}
