@@ -96,7 +96,9 @@ def _evaluate(condition: Condition, by_metric: _ByMetric) -> ConditionOutcome:
             unknown = Truth.TRUE if or_unknown else Truth.UNKNOWN
             state = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE, Truth.UNKNOWN: unknown}[inner.state]
             why = _why(state, [inner.why])
-            return ConditionOutcome(state, (), f"not ({inner.reason})", inner.value, inner.threshold, why)
+            twice = isinstance(of, Not)
+            said = inner.reason.removeprefix("not (").removesuffix(")") if twice else f"not ({inner.reason})"
+            return ConditionOutcome(state, (), said, inner.value, inner.threshold, why)
         case All(of):
             return _combined(of, len(of), "all of", by_metric)
         case Any(of):

@@ -31,7 +31,8 @@ class TriggerPolicy:
     """How clauses add up to a retraining, and what holds one back although they do.
 
     `at_least` counts only in the mode of that name. `cooldown` is the least time between two episodes. After
-    `give_up_after` challengers in a row that were not promoted none is trained until a person asks for it.
+    `give_up_after` challengers in a row that were not promoted a person is asked, and one more is trained when
+    `try_again_after` has passed since the last: what was no use in spring may be of use in summer.
     """
 
     triggers: tuple[Trigger, ...]
@@ -41,6 +42,7 @@ class TriggerPolicy:
     cooldown: timedelta = timedelta(days=7)
     daily_cap: int = 1
     give_up_after: int = 3
+    try_again_after: timedelta = timedelta(days=28)
 
     def __post_init__(self) -> None:
         if not 1 <= self.clauses_needed <= len(self.triggers):
@@ -163,9 +165,10 @@ def _objection(
         return NoRetrain.UNKNOWN, f"{count}; not known: {unknown}"
     if episode_open:
         return NoRetrain.EPISODE_OPEN, f"{count}; an earlier retraining is still open"
-    if turned_down >= policy.give_up_after:
+    passed = timedelta.max if last_episode_opened is None else moment - last_episode_opened
+    if turned_down >= policy.give_up_after and passed < policy.try_again_after:
         return NoRetrain.GIVEN_UP, f"{count}; {turned_down} challengers in a row were not promoted: a person is asked"
-    if last_episode_opened is not None and moment - last_episode_opened < policy.cooldown:
+    if passed < policy.cooldown:
         return NoRetrain.COOLDOWN, f"{count}; the last one opened at {last_episode_opened:%Y-%m-%d %H:%M}Z"
     if episodes_last_day >= policy.daily_cap:
         return NoRetrain.DAILY_CAP, f"{count}; {episodes_last_day} in the last day, at most {policy.daily_cap} allowed"

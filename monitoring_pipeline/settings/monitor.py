@@ -363,6 +363,7 @@ class Monitor(Section):
             cooldown=asked.cooldown,
             daily_cap=asked.daily_cap,
             give_up_after=asked.give_up_after,
+            try_again_after=asked.try_again_after,
         )
 
     def judging_policy(self) -> JudgingPolicy:

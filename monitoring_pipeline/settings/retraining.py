@@ -40,8 +40,9 @@ class Retraining(Section):
     only maps its scores to what lately came true, and with `none` decisions are only recorded. `training_window` may
     be `all`. At most `max_rows` are trained on, drawn at random. `mix_reference` is the share of the champion's
     reference rows that is put before the training window. After `give_up_after` challengers in a row that came to
-    nothing a person is asked instead. `min_label_coverage` is that of `performance` unless given.
-    `trusted_types` names the types, beyond skops' own safe ones, that a saved model of this trainer may contain.
+    nothing a person is asked instead, and the next one is trained `try_again_after` the last. `min_label_coverage` is
+    that of `performance` unless given. `trusted_types` names the types, beyond skops' own safe ones, that a saved model
+    of this trainer may contain.
     """
 
     mode: Literal["any", "all", "at_least"] = "at_least"
@@ -51,6 +52,7 @@ class Retraining(Section):
     cooldown: Duration = timedelta(days=7)
     daily_cap: Count = 1
     give_up_after: Count = 3
+    try_again_after: Duration = timedelta(days=28)
     trainer: Annotated[
         Annotated[str, _TRAINER] | None, BeforeValidator(lambda name: None if name == "none" else name)
     ] = "refit"

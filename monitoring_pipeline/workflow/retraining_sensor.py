@@ -9,6 +9,7 @@ from datetime import timedelta
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.evaluate.heartbeats import in_words
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import metrics_of
 from monitoring_pipeline.judge.rules import lookback_hours
@@ -113,7 +114,8 @@ def _ask_a_person(monitoring: Monitoring, monitor: Monitor) -> None:
     text = (
         f"retraining is wanted and was given up: {count} challengers in a row were not promoted, the last one because "
         f"{'; '.join(map(str, _reasons(last)))}. Once you know why, monitoring-pipeline retrain {monitor.model} --why "
-        "WHY starts one, and what is decided counts again"
+        "WHY starts one, and what is decided counts again; without that another is tried "
+        f"{in_words(monitor.retraining.try_again_after)} after the last"
     )
     open_incident_once(monitoring, monitor, text, author="retraining", at=first.decided_at, severity="critical")
 

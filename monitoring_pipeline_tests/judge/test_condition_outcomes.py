@@ -56,6 +56,8 @@ def test_not_keeps_the_unknown_unknown(inner: Truth, outer: Truth) -> None:
     assert evaluate(Not(named("a")), hour_with(a=inner)).state is outer
     excused = evaluate(Not(named("a"), or_unknown=True), hour_with(a=inner)).state
     assert excused is (Truth.TRUE if outer is Truth.UNKNOWN else outer), "what is not known is no excuse"
+    once, twice = (evaluate(each, hour_with(a=inner)).reason for each in (named("a"), Not(Not(named("a")))))
+    assert twice == once, "nobody wants to read that something is not not so"
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])

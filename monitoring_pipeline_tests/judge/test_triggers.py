@@ -117,7 +117,9 @@ def test_modes_say_how_many_clauses_it_takes(
     ("circumstances", "reason"),
     [
         ({"episode_open": True}, NoRetrain.EPISODE_OPEN),
-        ({"turned_down": 3, "episodes_last_day": 1}, NoRetrain.GIVEN_UP),
+        ({"turned_down": 3, "last_episode_opened": MORNING + HOUR - 28 * DAY + HOUR}, NoRetrain.GIVEN_UP),
+        ({"turned_down": 3, "last_episode_opened": MORNING + HOUR - 28 * DAY}, None),
+        ({"turned_down": 3, "last_episode_opened": MORNING, "episodes_last_day": 1}, NoRetrain.GIVEN_UP),
         ({"turned_down": 2}, None),
         ({"last_episode_opened": MORNING + HOUR - 7 * DAY + HOUR}, NoRetrain.COOLDOWN),
         ({"last_episode_opened": MORNING + HOUR - 7 * DAY}, None),
