@@ -25,6 +25,7 @@ from monitoring_pipeline.workflow.health import deployment_services
 from monitoring_pipeline.workflow.recorded_changes import upstream_in
 from monitoring_pipeline.workflow.resources import Monitoring, wall_clock
 from monitoring_pipeline.workflow.root_causes import find_root_causes
+from monitoring_pipeline.workflow.tables import SHOWN, table
 from monitoring_pipeline.workflow.telling import (
     delivery_rules,
     deployment_channels,
@@ -54,11 +55,14 @@ def alerting_job(monitor: Monitor) -> dg.JobDefinition:
         hours = map(datetime.fromisoformat, (config.start, config.end))
         upstream = upstream_in(context, monitor)
         changed = apply_rule_outcomes(monitoring, monitor, *hours, instance=context.instance, upstream=upstream)
-        context.add_output_metadata({"steps": dg.MetadataValue.json(changed), "changed": len(changed)})
+        commands = [{**each, "shown by": f"monitoring-pipeline incident {each['incident']}"} for each in changed]
+        steps = table(["incident", "hour", "step", "shown by"], commands[:SHOWN])
+        context.add_output_metadata({"steps": steps, "changed": len(changed)})
 
     @dg.job(
         name=f"{monitor.model}__alerting",
-        description="Open, update and resolve incidents from the rules of some hours, and queue what people must hear.",
+        description="Open, update and resolve incidents from the rules of some hours, and queue what people must hear. "
+        "The sensor verdict_alerts starts it.",
         executor_def=dg.in_process_executor,
         tags={"monitoring/model": monitor.model},
     )
@@ -141,7 +145,8 @@ def keep_up_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
 
     @dg.job(
         name="keep_up_with_incidents",
-        description="Tell the next level of incidents nobody has taken on, and of those whose silence has ended.",
+        description="Tell the next level of incidents nobody has taken on, and of those whose silence has ended. "
+        "The sensor incidents_waiting starts it.",
         executor_def=dg.in_process_executor,
     )
     def keep_up_with_incidents() -> None:
@@ -162,7 +167,8 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
 
     @dg.job(
         name="deliver_notifications",
-        description="Send what waits in the outbox, at least once, each channel on its own.",
+        description="Send what waits in the outbox, at least once, each channel on its own. "
+        "The sensor outbox starts it.",
         executor_def=dg.in_process_executor,
     )
     def deliver_notifications() -> None:

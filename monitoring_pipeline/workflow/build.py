@@ -43,21 +43,21 @@ def build_definitions(
 
 def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definitions:
     """Return everything that belongs to one monitor."""
-    hourly, late_labels = jobs.hourly_job(monitor), jobs.late_labels_job(monitor)
+    hourly_parts, daily_parts = hourly_assets(monitor), daily_assets(monitor)
+    hourly, late_labels = jobs.hourly_job(monitor, _names(hourly_parts)), jobs.late_labels_job(monitor)
     reference, retraining = jobs.reference_job(monitor), jobs.retraining_job(monitor)
     alerting, probation, rollback = alerting_job(monitor), probation_job(monitor), rollback_job(monitor)
-    daily_parts = daily_assets(monitor)
-    names = tuple(part.key.path[-1] for part in daily_parts)
-    daily = [jobs.daily_job(monitor, names)] if names else []
+    daily = [jobs.daily_job(monitor, _names(daily_parts))] if daily_parts else []
     return dg.Definitions(
-        assets=[*hourly_assets(monitor), *daily_parts, *model_assets(monitor)],
+        assets=[*hourly_parts, *daily_parts, *model_assets(monitor)],
         jobs=[hourly, *daily, late_labels, reference, retraining, alerting, probation, rollback],
         schedules=[
             dg.build_schedule_from_partitioned_job(
                 hourly,
                 name=f"{monitor.model}__every_hour",
                 minute_of_hour=jobs.MINUTES_PAST,
-                description="Describes, evaluates and judges each hour when it is over.",
+                description="Has each hour described, evaluated and judged ten minutes after it is over. Switch it on "
+                "first: without it nothing is monitored.",
             ),
             *(
                 dg.build_schedule_from_partitioned_job(
@@ -65,7 +65,8 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
                     name=f"{monitor.model}__every_day",
                     hour_of_day=0,
                     minute_of_hour=jobs.DAILY_MINUTES_PAST,
-                    description="Looks at the sampled rows of each day when its last hour has been processed.",
+                    description="Has the sampled rows of each day looked at when its last hour has been processed, "
+                    "and the health page written.",
                 )
                 for job in daily
             ),
@@ -79,3 +80,7 @@ def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definiti
             probation_sensor(monitor, probation, rollback, seconds=sensor_seconds),
         ],
     )
+
+
+def _names(parts: Sequence[dg.AssetsDefinition]) -> list[str]:
+    return [key.path[-1] for part in parts for key in part.keys]

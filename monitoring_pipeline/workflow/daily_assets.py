@@ -4,8 +4,6 @@ Add an asset here when it is too heavy for every hour. Keep its body out, it has
 it belongs in evaluate and judge.
 """
 
-from typing import Any
-
 import dagster as dg
 
 from monitoring_pipeline.describe.outcomes import Task
@@ -14,8 +12,8 @@ from monitoring_pipeline.workflow.attribution_report import report_attributions
 from monitoring_pipeline.workflow.evidently_report import report_evidently
 from monitoring_pipeline.workflow.experiment_report import report_experiments
 from monitoring_pipeline.workflow.health_page import report_health
+from monitoring_pipeline.workflow.monitor_assets import Body, Group, asset_spec, computed
 from monitoring_pipeline.workflow.partitions import daily_partitions
-from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.sample_report import report_samples
 from monitoring_pipeline.workflow.shadow_report import is_watched, report_shadow
 from monitoring_pipeline.workflow.slice_report import report_slices
@@ -27,114 +25,100 @@ def daily_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
     if partitions is None:
         return []
 
-    def daily(name: str, description: str, check: str, passes: str, *, deps: tuple[str, ...] = ()) -> dict[str, Any]:
+    def daily(
+        body: Body,
+        name: str,
+        description: str,
+        page: str,
+        checks: dict[str, str],
+        *,
+        deps: tuple[str, ...] = (),
+        kinds: tuple[str, ...] = ("parquet",),
+    ) -> dg.AssetsDefinition:
         above = ("serving_sample", "reference_distributions", *deps)
-        key = dg.AssetKey([monitor.model, name])
-        return {
-            "name": name,
-            "key_prefix": [monitor.model],
-            "description": description,
-            "deps": [dg.AssetKey([monitor.model, dep]) for dep in above],
-            "partitions_def": partitions,
-            "backfill_policy": dg.BackfillPolicy.single_run(),
-            "check_specs": [dg.AssetCheckSpec(check, asset=key, description=passes)],
-            "group_name": f"{monitor.model}_daily",
-            "owners": list(monitor.owners) or None,
-        }
+        spec = asset_spec(monitor, name, Group.DAILY, description, page=page, deps=above, kinds=kinds)
+        return computed(monitor, body, spec, checks=checks, partitions=partitions)
 
-    @dg.asset(
-        **daily(
-            "sample_report",
-            "Drift of all features together, and exact tests of each, on the day's sample of rows.",
-            "features_move_together_as_they_did",
-            "No test of all features together tells the last day of the run from the reference.",
-        ),
-        kinds={"parquet"},
+    samples = daily(
+        report_samples,
+        "sample_report",
+        "Drift of all features together, and exact tests of each, on the day's sample of rows. A classifier that "
+        "tells the day from the reference with an AUC far from 0.5 has found what moved.",
+        "metrics.md",
+        {
+            "features_move_together_as_they_did": "No test of all features together tells the last day of the run from "
+            "the reference."
+        },
     )
-    def sample_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_samples(context, monitoring, monitor)
-
-    @dg.asset(
-        **daily(
-            "attribution_report",
-            "How much each feature matters to the model, and how much it tells of the outcome by itself.",
-            "features_matter_as_they_did",
-            "The model leans on the features it leant on, and no feature suddenly tells the outcome.",
-            deps=("label_log",),
-        ),
-        kinds={"parquet", "mlflow"},
+    attributions = daily(
+        report_attributions,
+        "attribution_report",
+        "How much each feature matters to the model, and how much it tells of the outcome by itself. Importance is the "
+        "performance lost when the feature's values are shuffled.",
+        "metrics.md",
+        {
+            "features_matter_as_they_did": "The model leans on the features it leant on, and no feature suddenly tells "
+            "the outcome."
+        },
+        deps=("label_log",),
+        kinds=("parquet", "mlflow"),
     )
-    def attribution_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_attributions(context, monitoring, monitor)
-
-    @dg.asset(
-        **daily(
-            "slice_report",
-            "The parts of the day's labelled rows that the model serves worst, of all features and pairs of them.",
-            "no_slice_got_worse",
-            "No slice that stands out does so further than in the reference rows.",
-            deps=("label_log",),
-        ),
-        kinds={"parquet"},
+    slices = daily(
+        report_slices,
+        "slice_report",
+        "The parts of the day's labelled rows that the model serves worst, of all features and pairs of them.",
+        "metrics.md",
+        {"no_slice_got_worse": "No slice that stands out does so further than in the reference rows."},
+        deps=("label_log",),
     )
-    def slice_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_slices(context, monitoring, monitor)
-
-    @dg.asset(
-        **daily(
-            "evidently_report",
-            "Evidently's own page on the day's sample against the reference rows, to look at.",
-            "evidently_tests_pass",
-            "Evidently's tests pass by its own limits, which take no account of how many columns there are.",
-        ),
-        kinds={"html"},
+    evidently = daily(
+        report_evidently,
+        "evidently_report",
+        "Evidently's own page on the day's sample against the reference rows, to look at: a file, its path is in the "
+        "metadata. Nothing is judged by it.",
+        "comparison.md",
+        {
+            "evidently_tests_pass": "Evidently's tests pass by its own limits, which take no account of how many "
+            "columns there are."
+        },
+        kinds=("html",),
     )
-    def evidently_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_evidently(context, monitoring, monitor)
-
-    @dg.asset(
-        **daily(
-            "experiment_report",
-            "What each arm of every experiment showed so far, with the looks at it and what follows.",
-            "experiments_go_on",
-            "No experiment of the last day of the run is decided; one that is wants somebody to act.",
-            deps=("label_log",),
-        ),
-        kinds={"parquet"},
+    experiments = daily(
+        report_experiments,
+        "experiment_report",
+        "What each arm of every experiment showed so far, with the looks at it and what follows.",
+        "experiments.md",
+        {
+            "experiments_go_on": "No experiment of the last day of the run is decided; one that is wants somebody to "
+            "act."
+        },
+        deps=("label_log",),
     )
-    def experiments(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_experiments(context, monitoring, monitor)
-
-    @dg.asset(
-        **daily(
-            "shadow_report",
-            "What a shadow said of the rows that another version served, and which of the two was right so far.",
-            "shadow_is_no_worse",
-            "The shadow was compared, and is not worse than what is served; without a shadow nothing is compared.",
-            deps=("label_log",),
-        ),
-        kinds={"parquet"},
+    shadow = daily(
+        report_shadow,
+        "shadow_report",
+        "What a shadow said of the rows that another version served, and which of the two was right so far.",
+        "shadow.md",
+        {
+            "shadow_is_no_worse": "The shadow was compared, and is not worse than what is served; without a shadow "
+            "nothing is compared."
+        },
+        deps=("label_log",),
     )
-    def shadow(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_shadow(context, monitoring, monitor)
-
-    @dg.asset(
-        **daily(
-            "health_page",
-            "A page for people: how the model is now, since when and why, with what was measured of it.",
-            "model_is_fine",
-            "The model is known to be fine: no rule fires and no incident is open.",
-            deps=("verdicts",),
-        ),
-        kinds={"html"},
+    page = daily(
+        report_health,
+        "health_page",
+        "A page for people: how the model is now, since when and why, with what was measured of it. A file, its path "
+        "is in the metadata; `monitoring-pipeline report --open` shows it.",
+        "health-page.md",
+        {"model_is_fine": "The model is known to be fine: no rule fires and no incident is open."},
+        deps=("verdicts",),
+        kinds=("html",),
     )
-    def health_page(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_health(context, monitoring, monitor)
-
     asked = {
         experiments: bool(monitor.experiments),
-        slice_report: monitor.slices.enabled and monitor.task is not Task.RANKING,
-        evidently_report: monitor.evidently.enabled,
+        slices: monitor.slices.enabled and monitor.task is not Task.RANKING,
+        evidently: monitor.evidently.enabled,
         shadow: is_watched(monitor),
     }
-    return [sample_report, attribution_report, health_page, *(asset for asset, wanted in asked.items() if wanted)]
+    return [samples, attributions, page, *(asset for asset, wanted in asked.items() if wanted)]

@@ -77,7 +77,8 @@ def health_job(monitors: Mapping[str, Monitor], apply: Apply) -> dg.JobDefinitio
 
     @dg.job(
         name="check_services",
-        description="Ask every service of the deployment how it is, and send the canaries.",
+        description="Ask every service of the deployment how it is, and send the canaries. "
+        "The schedule every_five_minutes starts it.",
         executor_def=dg.in_process_executor,
     )
     def check() -> None:
@@ -94,7 +95,8 @@ def health_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule="*/5 * * * *",
         execution_timezone="UTC",
-        description="Asks every service of the deployment how it is.",
+        description="Has every service of the deployment asked how it is, and incidents opened of those that "
+        "are not well.",
     )
     def every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         slot = context.scheduled_execution_time.astimezone(UTC).isoformat()

@@ -7,6 +7,7 @@ Every body takes the hours of one partition or of a whole range, and a check nev
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,9 +17,10 @@ from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState, never_known
 from monitoring_pipeline.judge.verdicts import Level
-from monitoring_pipeline.publish.charts import sparkline
+from monitoring_pipeline.publish.charts import line_image
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.heartbeats import beat_for_hours
+from monitoring_pipeline.workflow.monitor_assets import Group, asset_spec, check_result, computed
 from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import (
@@ -30,163 +32,125 @@ from monitoring_pipeline.workflow.tables import (
     with_threshold,
 )
 
-BACKFILL = dg.BackfillPolicy.single_run()
 OF_MODEL = ("drift.", "performance.", "concept.")
 """Signals without which nothing is known of the model itself."""
 
 DRAWN = 72
-"""Hours of a picture of traffic."""
+"""Hours of a picture, the last ones of a run: the UI folds away what has more than a thousand characters."""
 
 
 def hourly_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
     """Return the hourly assets of one monitor, keyed [model, name]."""
-    model = monitor.model
-    shared: dict[str, Any] = {
-        "partitions_def": hourly_partitions(monitor.start, monitor.end),
-        "backfill_policy": BACKFILL,
-        "owners": list(monitor.owners) or None,
-        "key_prefix": [model],
-    }
-    group = f"{model}_hourly"
-
-    def key(name: str) -> dg.AssetKey:
-        return dg.AssetKey([model, name])
-
-    @dg.multi_asset(
-        name=f"{model}__serving",
-        specs=[
-            dg.AssetSpec(
-                key("serving_sample"),
-                description="A bounded, uniform, deterministic sample of the hour's predictions, for exact tests.",
-                deps=[key("prediction_log")],
-                kinds={"parquet"},
-                group_name=group,
-                owners=shared["owners"],
+    spec = partial(asset_spec, monitor)
+    hourly = partial(computed, monitor, partitions=hourly_partitions(monitor.start, monitor.end))
+    return [
+        hourly(
+            describe_serving,
+            spec(
+                "serving_sample",
+                Group.DESCRIBE,
+                "A sample of the hour's predictions, for exact tests: uniform, of at most "
+                f"{monitor.sampling.rows_per_hour} rows, and the same whenever it is drawn.",
+                page="architecture.md",
+                deps=("prediction_log",),
             ),
-            dg.AssetSpec(
-                key("serving_profile"),
-                description="Mergeable profile of every feature, the score and the prediction, per model version.",
-                deps=[key("prediction_log"), key("reference_distributions")],
-                kinds={"parquet"},
-                group_name=group,
-                owners=shared["owners"],
+            spec(
+                "serving_profile",
+                Group.DESCRIBE,
+                "What the hour's predictions look like: counts, bins, moments and missing values of every feature, the "
+                "score and the prediction, by model version. Profiles of hours add up to those of days and weeks.",
+                page="architecture.md",
+                deps=("prediction_log", "reference_distributions"),
             ),
-        ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "every_version_has_a_reference",
-                asset=key("serving_profile"),
-                description="Every version that served has reference distributions; without them it has no drift.",
-            )
-        ],
-        partitions_def=shared["partitions_def"],
-        backfill_policy=BACKFILL,
-    )
-    def serving(context: dg.AssetExecutionContext, monitoring: Monitoring) -> Iterator[dg.MaterializeResult]:
-        yield from describe_serving(context, monitoring, monitor)
-
-    @dg.asset(
-        name="outcomes",
-        description="Labels joined to the predictions they belong to, in mergeable counters, as of a moment.",
-        deps=[key("label_log"), key("prediction_log")],
-        kinds={"parquet"},
-        group_name=group,
-        **shared,
-    )
-    def outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return join_outcomes(context, monitoring, monitor)
-
-    @dg.asset(
-        name="drift_report",
-        description="Distance of features, score and predictions from the training reference, in every window.",
-        deps=[key("serving_profile"), key("reference_distributions")],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "drift_is_known",
-                asset=key("drift_report"),
-                description="At least one column could be compared with the reference in the last hour of the run.",
-            )
-        ],
-        kinds={"parquet"},
-        group_name=group,
-        **shared,
-    )
-    def drift_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_drift(context, monitoring, monitor)
-
-    @dg.asset(
-        name="performance_report",
-        description="Accuracy, AUC, log loss and more with intervals, from the labels known so far, in every window.",
-        deps=[key("outcomes"), key("reference_distributions")],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "labels_arrive",
-                asset=key("performance_report"),
-                description=f"At least {monitor.performance.min_coverage:.0%} of the predictions of the longest window "
-                "have labels by now.",
-            )
-        ],
-        kinds={"parquet"},
-        group_name=group,
-        **shared,
-    )
-    def performance_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_performance(context, monitoring, monitor)
-
-    @dg.asset(
-        name="quality_report",
-        description="Missing, unusable, unseen and shifted values, types, volume, and features that mean something "
-        "else than in training.",
-        deps=[key("serving_profile"), key("serving_sample"), key("reference_distributions")],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "features_mean_what_they_meant",
-                asset=key("quality_report"),
-                description="No feature is missing, changed its type or its unit in the last hour of the run.",
-            )
-        ],
-        kinds={"parquet"},
-        group_name=group,
-        **shared,
-    )
-    def quality_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_quality(context, monitoring, monitor)
-
-    @dg.asset(
-        name="operations_report",
-        description="Latency by stage, errors, throughput and fallbacks, and how fresh the sources of features were.",
-        deps=[key("serving_profile")],
-        kinds={"parquet"},
-        group_name=group,
-        **shared,
-    )
-    def operations_report(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return report_operations(context, monitoring, monitor)
-
-    @dg.asset(
-        name="verdicts",
-        description="What the signals mean: a level and threshold for each, and the state of every alert rule.",
-        deps=[key(name) for name in ("drift_report", "performance_report", "quality_report", "operations_report")],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "no_rule_fires",
-                asset=key("verdicts"),
-                description="No alert rule fires in the last hour of the run; an error when a critical one does.",
+            name="serving",
+            checks={
+                "every_version_has_a_reference": "Every version that served has reference distributions; without them "
+                "it has no drift."
+            },
+        ),
+        hourly(
+            join_outcomes,
+            spec(
+                "outcomes",
+                Group.DESCRIBE,
+                "The hour's predictions and the labels known of them by now, in counters that add up. Labels that come "
+                "later have the hour joined again.",
+                page="late-labels.md",
+                deps=("label_log", "prediction_log"),
             ),
-            dg.AssetCheckSpec(
-                "model_is_known_to_be_well",
-                asset=key("verdicts"),
-                description="No rule fires, and something is known: silence without data does not pass.",
+        ),
+        hourly(
+            report_drift,
+            spec(
+                "drift_report",
+                Group.EVALUATE,
+                "How far features, score and predictions are from the reference rows, in every window.\n\n"
+                "`PSI = Σ (qᵢ − pᵢ) · ln(qᵢ / pᵢ)` over the bins of a column, p being their shares in the reference "
+                "and q those in the window. 0 is no change; by rule of thumb 0.1 is some and 0.25 much.",
+                page="metrics.md",
+                deps=("serving_profile", "reference_distributions"),
             ),
-        ],
-        kinds={"parquet"},
-        group_name=group,
-        **shared,
-    )
-    def verdicts(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return judge_hours(context, monitoring, monitor)
-
-    return [serving, outcomes, drift_report, performance_report, quality_report, operations_report, verdicts]
+            checks={"drift_is_known": "At least one column could be compared with the reference in the last hour."},
+        ),
+        hourly(
+            report_performance,
+            spec(
+                "performance_report",
+                Group.EVALUATE,
+                "How good the model is by the labels known so far, with 95 % intervals, in every window.\n\n"
+                "Accuracy, ROC AUC, `log loss = mean of −ln(probability given to what came true)` and more, or their "
+                "likes for numbers and lists.",
+                page="metrics.md",
+                deps=("outcomes", "reference_distributions"),
+            ),
+            checks={
+                "labels_arrive": f"At least {monitor.performance.min_coverage:.0%} of the predictions of the longest "
+                "window have labels by now."
+            },
+        ),
+        hourly(
+            report_quality,
+            spec(
+                "quality_report",
+                Group.EVALUATE,
+                "Whether the data are what they should be: missing, unusable, unseen and shifted values, types, "
+                "volume, and features that mean something else than in training.",
+                page="metrics.md",
+                deps=("serving_profile", "serving_sample", "reference_distributions"),
+            ),
+            checks={
+                "features_mean_what_they_meant": "No feature is missing, changed its type or its unit in the last hour."
+            },
+        ),
+        hourly(
+            report_operations,
+            spec(
+                "operations_report",
+                Group.EVALUATE,
+                "How requests were served: latency by stage, errors, throughput and fallbacks, and how fresh the "
+                "sources of features were.",
+                page="metrics.md",
+                deps=("serving_profile",),
+            ),
+        ),
+        hourly(
+            judge_hours,
+            spec(
+                "verdicts",
+                Group.JUDGE,
+                "What the signals mean: a level and the threshold behind it for each, and the state of every alert "
+                f"rule. Look here first; then at the page of `{monitor.model}/health_page`, and at what is open: "
+                f"`monitoring-pipeline incidents --model {monitor.model}`.",
+                page="reading-verdicts.md",
+                deps=("drift_report", "performance_report", "quality_report", "operations_report"),
+            ),
+            checks={
+                "no_rule_fires": "No alert rule fires in the last hour; an error when a critical one does.",
+                "model_is_known_to_be_well": "No rule fires, and something is known: silence without data does not "
+                "pass.",
+            },
+        ),
+    ]
 
 
 def describe_serving(
@@ -207,24 +171,13 @@ def describe_serving(
         add(context, profile, hour, _profile_numbers(profiles, rows))
     versions = {entry.version: bool(entry.columns) for entries in described.values() for entry in entries}
     unknown = sorted(version for version, known in versions.items() if not known)
+    draw(context, profile, "rows_by_hour", {h: sum(entry.rows for entry in each) for h, each in described.items()})
+    said = f"no reference for version(s) {', '.join(unknown)}: run {monitor.model}__reference"
+    if not unknown:
+        said = f"{', '.join(sorted(versions)) or 'no'} version(s) served, each with its reference"
+    check = check_result("every_version_has_a_reference", said, passed=not unknown, without_reference=len(unknown))
     yield dg.MaterializeResult(asset_key=sample)
-    yield dg.MaterializeResult(
-        asset_key=profile,
-        metadata=_hour_line(described),
-        check_results=[
-            dg.AssetCheckResult(
-                asset_key=profile,
-                check_name="every_version_has_a_reference",
-                passed=not unknown,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=(
-                    f"no reference for version(s) {', '.join(unknown)}: materialise reference_distributions"
-                    if unknown
-                    else "every version that served has its reference"
-                ),
-            )
-        ],
-    )
+    yield dg.MaterializeResult(asset_key=profile, check_results=[check._replace(asset_key=profile)])
 
 
 def join_outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
@@ -233,32 +186,32 @@ def join_outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring, mon
     joined = monitoring.stages(monitor).join(hours_of(context), as_of=as_of)
     for hour, parts in joined.items():
         rows, labelled = (sum(getattr(part, name) for part in parts.values()) for name in ("rows", "labelled"))
-        add(context, context.asset_key, hour, {"rows": rows, "labelled_rows": labelled})
+        known = {"labelled_share": rounded(labelled / rows)} if rows else {}
+        add(context, context.asset_key, hour, known | {"rows": rows, "labelled_rows": labelled})
     return dg.MaterializeResult(metadata={"labels_as_of": dg.MetadataValue.text(as_of.isoformat())})
 
 
 def report_drift(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Measure drift of each hour's windows."""
     measured = monitoring.stages(monitor).measure_drift(hours_of(context))
+    largest = {hour: _largest_psi(signals) for hour, signals in measured.items()}
     for hour, signals in measured.items():
         worst = distance_table([signal for signal in signals if _is_psi(signal)])
-        add(context, context.asset_key, hour, {"largest_psi": worst, "signals": len(signals)} | _largest_psi(signals))
+        facts = {"top_drifting_features": worst, "signals": len(signals)}
+        add(context, context.asset_key, hour, facts | largest[hour])
+    for window in monitor.windows:
+        name = f"largest_psi_{window}"
+        draw(context, context.asset_key, f"{name}_by_hour", {hour: each.get(name) for hour, each in largest.items()})
     last = measured[max(measured)]
     known = [signal for signal in last if _is_psi(signal)]
-    absences = sorted({str(signal.absence) for signal in last if signal.absence})
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="drift_is_known",
-                passed=bool(known),
-                severity=dg.AssetCheckSeverity.WARN,
-                description=(
-                    f"{len(known)} columns and windows measured" if known else f"nothing known: {', '.join(absences)}"
-                ),
-                metadata={"hour": partition_key(max(measured)), "known": len(known)},
-            )
-        ],
-    )
+    columns = len({signal.column for signal in known})
+    said = f"nothing is known: {', '.join(sorted({str(signal.absence) for signal in last if signal.absence}))}"
+    if known:
+        furthest = max(known, key=lambda signal: signal.value or 0.0)
+        said = f"{columns} columns compared; furthest: {furthest.column}, PSI {furthest.value:.2g} in {furthest.window}"
+    at = partition_key(max(measured))
+    check = check_result("drift_is_known", said, passed=bool(known), hour=at, known=len(known), columns=columns)
+    return dg.MaterializeResult(check_results=[check])
 
 
 def report_performance(
@@ -277,20 +230,13 @@ def report_performance(
             and not signal.segment
         }
         add(context, context.asset_key, hour, values | {"signals": len(signals)})
-    coverage = _coverage(measured[max(measured)], longest)
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="labels_arrive",
-                passed=coverage is not None and coverage >= monitor.performance.min_coverage,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=(
-                    "no prediction in the window" if coverage is None else f"{coverage:.1%} of {longest} have labels"
-                ),
-                metadata={"hour": partition_key(max(measured)), "coverage": coverage or 0.0},
-            )
-        ],
-    )
+    coverage, needed = _coverage(measured[max(measured)], longest), monitor.performance.min_coverage
+    said = f"no prediction in the last {longest}"
+    if coverage is not None:
+        said = f"{coverage:.1%} of the predictions of the last {longest} have labels, {needed:.0%} are needed"
+    passed, at = coverage is not None and coverage >= needed, partition_key(max(measured))
+    check = check_result("labels_arrive", said, passed=passed, hour=at, coverage=coverage or 0.0)
+    return dg.MaterializeResult(check_results=[check])
 
 
 def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
@@ -304,17 +250,16 @@ def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, mo
     changed = list(dict.fromkeys(signal.reason for signal in last if _changed(signal)))
     known = [signal for signal in last if signal.metric.startswith("skew.") and signal.value is not None]
     said = "; ".join(changed[:5]) or (f"{len(known)} comparisons with training" if known else "nothing to compare yet")
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="features_mean_what_they_meant",
-                passed=bool(known) and not changed,
-                severity=dg.AssetCheckSeverity.ERROR if changed else dg.AssetCheckSeverity.WARN,
-                description=said,
-                metadata={"hour": partition_key(max(measured)), "known": len(known)},
-            )
-        ],
+    check = check_result(
+        "features_mean_what_they_meant",
+        said,
+        passed=bool(known) and not changed,
+        severity=dg.AssetCheckSeverity.ERROR if changed else dg.AssetCheckSeverity.WARN,
+        hour=partition_key(max(measured)),
+        known=len(known),
+        changed=len(changed),
     )
+    return dg.MaterializeResult(check_results=[check])
 
 
 def _changed(signal: Signal) -> bool:
@@ -351,14 +296,15 @@ def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monit
     diagnosed = stages.diagnose(hours_of(context))
     for hour, (verdicts, rules) in judged.items():
         counts = {level.value: sum(verdict.level is level for verdict in verdicts) for level in Level}
+        counts["rules_firing"] = sum(outcome.state is RuleState.FIRING for outcome in rules)
         tables = {
+            "rules": rule_table(rules),
             "what_stands_out": verdict_table(verdicts),
             "kind_of_drift": diagnosis_table(diagnosed[hour]),
-            "rules": rule_table(rules),
         }
         add(context, context.asset_key, hour, tables | counts)
     verdicts, rules = judged[max(judged)]
-    last = {"hour": partition_key(max(judged))}
+    last: dict[str, Any] = {"hour": partition_key(max(judged))}
     firing = [outcome for outcome in rules if outcome.state is RuleState.FIRING]
     # That requests were answered in time, or that nobody sent any, says nothing of the model.
     of_model = [verdict for verdict in with_threshold(verdicts) if verdict.signal.metric.startswith(OF_MODEL)]
@@ -367,22 +313,27 @@ def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monit
     day = monitoring.hourly.read_rules(monitor.registry_name, max(judged) - 23 * HOUR, max(judged) + HOUR)
     blind = never_known(outcome for entries in day.values() for outcome in entries)
     beat_for_hours(monitoring, monitor, hours_of(context), context.log)
+    quiet = f"none of {len(rules)} rules fires" if rules else "there are no rules"
+    looked_at = f"{fires}{len(known)} of {len(of_model)} signals with a threshold are known"
+    found: dict[str, Any] = {}
+    if firing:
+        found["incidents"] = f"monitoring-pipeline incidents --model {monitor.model}"
+        found["runbooks"] = ", ".join(sorted({outcome.runbook for outcome in firing} - {""}))
+    if blind:
+        last["never_known_today"] = ", ".join(f"{each.rule}: {each.why}" for each in blind)
     return dg.MaterializeResult(
         check_results=[
-            dg.AssetCheckResult(
-                check_name="no_rule_fires",
+            check_result(
+                "no_rule_fires",
+                "; ".join(f"{outcome.rule}: {outcome.reason}" for outcome in firing) or quiet,
                 passed=not firing,
                 severity=_severity(firing),
-                description="; ".join(f"{outcome.rule}: {outcome.reason}" for outcome in firing) or "all quiet",
-                metadata=last | {"firing": len(firing)},
+                firing=len(firing),
+                **last,
+                **found,
             ),
-            dg.AssetCheckResult(
-                check_name="model_is_known_to_be_well",
-                passed=bool(known) and not firing,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=f"{fires}{len(known)} signals held against a threshold",
-                metadata=last
-                | {"known": len(known), "never_known_today": ", ".join(f"{each.rule}: {each.why}" for each in blind)},
+            check_result(
+                "model_is_known_to_be_well", looked_at, passed=bool(known) and not firing, known=len(known), **last
             ),
         ],
     )
@@ -406,14 +357,14 @@ def _profile_numbers(profiles: Sequence[Profile], rows: int) -> dict[str, Any]:
     }
 
 
-def _hour_line(described: Mapping[datetime, Sequence[Profile]]) -> dict[str, dg.MarkdownMetadataValue]:
-    """Return a picture of the last hours of a range; one hour is no picture."""
-    hours = sorted(described)[-DRAWN:]
-    if len(hours) == 1:
-        return {}
-    line = sparkline([float(sum(entry.rows for entry in described[hour])) for hour in hours])
-    text = f"`{line}` rows per hour, {hours[0]:%d %b %H:%M} to {hours[-1]:%d %b %H:%M} UTC"
-    return {"rows_by_hour": dg.MetadataValue.md(text)}
+def draw(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, name: str, values: Mapping[datetime, float | None]
+) -> None:
+    """Attach a picture of the last hours of a run to the last one; one hour is no picture."""
+    hours = sorted(values)[-DRAWN:]
+    if sum(values[hour] is not None for hour in hours) > 1:
+        text = f"{line_image([values[hour] for hour in hours])}, {hours[0]:%d %b %H:%M} to {hours[-1]:%d %b %H:%M} UTC"
+        add(context, key, hours[-1], {name: dg.MetadataValue.md(text)})
 
 
 def _is_psi(signal: Signal) -> bool:

@@ -4,6 +4,8 @@ Add a job here when people or sensors start a selection of assets together. Keep
 belong in sensors.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
@@ -20,40 +22,67 @@ DAILY_MINUTES_PAST = 40
 """Minutes past midnight UTC at which a day is processed: after its last hour, and late hours, have been."""
 
 
-def asset_job(monitor: Monitor, name: str, assets: tuple[str, ...] | dg.AssetSelection, description: str) -> AssetJob:
+def asset_job(monitor: Monitor, name: str, assets: Sequence[str], description: str) -> AssetJob:
     """Return a job over some of a monitor's assets, run in one process."""
-    if not isinstance(assets, dg.AssetSelection):  # a selection is a tuple too
-        assets = dg.AssetSelection.assets(*([monitor.model, asset] for asset in assets))
     return dg.define_asset_job(
         name=f"{monitor.model}__{name}",
-        selection=assets,
+        selection=dg.AssetSelection.assets(*([monitor.model, asset] for asset in assets)),
         description=description,
         executor_def=dg.in_process_executor,
         tags={"monitoring/model": monitor.model},
     )
 
 
-def hourly_job(monitor: Monitor) -> AssetJob:
+def hourly_job(monitor: Monitor, assets: Sequence[str]) -> AssetJob:
     """Return the job the schedule starts, and backfills use."""
-    every = dg.AssetSelection.groups(f"{monitor.model}_hourly")
-    return asset_job(monitor, "hourly", every, "Describe, evaluate and judge one hour, or every hour of a range.")
+    return asset_job(
+        monitor,
+        "hourly",
+        assets,
+        "Describe, evaluate and judge an hour of predictions: the heart of monitoring. The schedule every_hour starts "
+        "it; a backfill of any number of hours is one run.",
+    )
 
 
-def daily_job(monitor: Monitor, assets: tuple[str, ...]) -> AssetJob:
+def daily_job(monitor: Monitor, assets: Sequence[str]) -> AssetJob:
     """Return the job of what needs rows rather than profiles."""
-    return asset_job(monitor, "daily", assets, "Look at the sampled rows of one day, or every day of a range.")
+    return asset_job(
+        monitor,
+        "daily",
+        assets,
+        "Look at the sampled rows of a day, with what is too slow for every hour, and write the health page. "
+        "The schedule every_day starts it.",
+    )
 
 
 def late_labels_job(monitor: Monitor) -> AssetJob:
     """Return the job for hours that have been processed and whose labels have changed since."""
-    return asset_job(monitor, "late_labels", LATE_LABELS, "Evaluate again exactly the hours whose labels changed.")
+    return asset_job(
+        monitor,
+        "late_labels",
+        LATE_LABELS,
+        "Evaluate and judge again exactly the hours whose labels came late or changed. The sensor late_labels starts "
+        "it.",
+    )
 
 
 def reference_job(monitor: Monitor) -> AssetJob:
     """Return the job that builds what serving is compared with."""
-    return asset_job(monitor, "reference", ("reference_distributions",), "Describe the training data of each version.")
+    return asset_job(
+        monitor,
+        "reference",
+        ("reference_distributions",),
+        "Describe the reference rows of every served version: run it once before the first hour. "
+        "The sensor model_registry starts it for new versions.",
+    )
 
 
 def retraining_job(monitor: Monitor) -> AssetJob:
     """Return the job of one retraining, from its training set to the promotion or the reason against it."""
-    return asset_job(monitor, "retraining", RETRAINING, "Train a challenger, compare it, promote it if it is better.")
+    return asset_job(
+        monitor,
+        "retraining",
+        RETRAINING,
+        "Train a challenger, compare it with the champion on recent rows, and promote it if it is better. "
+        "The sensor retraining starts it when its triggers say so; launched by hand, the same gate decides.",
+    )

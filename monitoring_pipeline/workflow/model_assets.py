@@ -4,7 +4,7 @@ Add an asset here when it happens per version or per retraining rather than per 
 retraining do: each has a module beside this one.
 """
 
-from typing import Any
+from functools import partial
 
 import dagster as dg
 
@@ -14,6 +14,7 @@ from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.challenger_evaluation import compare_with_champion
 from monitoring_pipeline.workflow.model_references import build_version_reference
+from monitoring_pipeline.workflow.monitor_assets import Group, asset_spec, computed, model_link
 from monitoring_pipeline.workflow.promotion import decide_promotion
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import Cell, rounded, table
@@ -22,103 +23,91 @@ from monitoring_pipeline.workflow.training import collect_training_set, train_ch
 
 def model_assets(monitor: Monitor) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return references and retraining of one monitor, and the outside data its lineage starts from."""
-    model = monitor.model
-    owners = list(monitor.owners) or None
+    spec, mlflow = partial(asset_spec, monitor), ("mlflow",)
+    retraining = partial(spec, group=Group.RETRAIN, page="retraining.md")
 
-    def key(name: str) -> dg.AssetKey:
-        return dg.AssetKey([model, name])
-
-    def retraining(name: str, description: str, deps: list[str], kinds: set[str]) -> dict[str, Any]:
-        return {
-            "name": name,
-            "key_prefix": [model],
-            "description": description,
-            "deps": [key(dep) for dep in deps],
-            "kinds": kinds,
-            "group_name": f"{model}_retraining",
-            "owners": owners,
-        }
-
-    @dg.asset(
-        name="reference_distributions",
-        key_prefix=[model],
-        description="What the reference rows of each served model version look like, kept with it in MLflow.",
-        deps=[key("registered_model")],
-        kinds={"mlflow", "json"},
-        group_name=f"{model}_model",
-        owners=owners,
-    )
-    def reference_distributions(monitoring: Monitoring) -> dg.MaterializeResult:
+    def references(_: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
         return materialise_references(monitoring, monitor)
 
-    @dg.asset(
-        **retraining(
-            "training_set",
-            "Recent labelled predictions, split in time into rows to train on and a hold-out to judge on.",
-            ["verdicts", "outcomes", "prediction_log", "label_log"],
-            {"parquet"},
-        )
-    )
-    def training_set(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return collect_training_set(context, monitoring, monitor)
-
-    @dg.asset(
-        **retraining(
-            "challenger",
-            "A new model version, trained by the monitor's trainer on the training set and registered as challenger.",
-            ["training_set"],
-            {"mlflow", "scikitlearn"},
-        )
-    )
-    def challenger(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return train_challenger(context, monitoring, monitor)
-
-    @dg.asset(
-        **retraining(
-            "challenger_evaluation",
-            "Champion and challenger on the same recent hold-out rows, paired.",
-            ["challenger"],
-            {"json"},
-        )
-    )
-    def challenger_evaluation(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return compare_with_champion(context, monitoring, monitor)
-
-    @dg.asset(
-        **retraining(
-            "promotion",
-            "The champion alias moved to the challenger, or the reason why not; on record either way.",
-            ["challenger_evaluation"],
-            {"mlflow"},
-        )
-    )
-    def promotion(context: dg.AssetExecutionContext, monitoring: Monitoring) -> dg.MaterializeResult:
-        return decide_promotion(context, monitoring, monitor)
-
-    outside = [
-        dg.AssetSpec(
-            key("prediction_log"),
-            description="What the model served: one row per prediction, written by the serving process.",
-            kinds={"parquet"},
-            group_name=f"{model}_sources",
-            owners=owners,
+    return [
+        spec(
+            "prediction_log",
+            Group.SOURCES,
+            "What the model served: one row per prediction, written by the serving process.",
+            page="bring-your-own-model.md",
         ),
-        dg.AssetSpec(
-            key("label_log"),
-            description="What came true, as it becomes known.",
-            kinds={"parquet"},
-            group_name=f"{model}_sources",
-            owners=owners,
+        spec(
+            "label_log",
+            Group.SOURCES,
+            "What came true, a row for each label as it becomes known.",
+            page="late-labels.md",
         ),
-        dg.AssetSpec(
-            key("registered_model"),
-            description=f"Versions and aliases of {monitor.registry_name} in the MLflow registry.",
-            kinds={"mlflow"},
-            group_name=f"{model}_model",
-            owners=owners,
+        spec(
+            "registered_model",
+            Group.SOURCES,
+            f"Versions and aliases of {monitor.registry_name} in the MLflow registry.",
+            page="bring-your-own-model.md",
+            kinds=mlflow,
+        ),
+        computed(
+            monitor,
+            references,
+            spec(
+                "reference_distributions",
+                Group.DESCRIBE,
+                "What the reference rows of each served version look like: what drift and performance are held "
+                "against. Bins, usual ranges, calibrated thresholds and the version's own performance, kept with it "
+                "in MLflow.",
+                page="bring-your-own-model.md",
+                deps=("registered_model",),
+                kinds=("mlflow", "json"),
+            ),
+        ),
+        computed(
+            monitor,
+            collect_training_set,
+            retraining(
+                "training_set",
+                description="Recent labelled predictions, split in time into rows to train on and a hold-out to judge "
+                "on. Hours in which the data were wrong are left out.",
+                deps=("verdicts", "outcomes", "prediction_log", "label_log"),
+            ),
+        ),
+        computed(
+            monitor,
+            train_challenger,
+            retraining(
+                "challenger",
+                description="A new model version, made of the training set by the monitor's trainer. It is registered "
+                "with its reference rows and the alias `challenger`; nothing serves it yet.",
+                deps=("training_set",),
+                kinds=("mlflow", "scikitlearn"),
+            ),
+        ),
+        computed(
+            monitor,
+            compare_with_champion,
+            retraining(
+                "challenger_evaluation",
+                description="Champion and challenger on the same recent hold-out rows. The gain is paired, its "
+                "interval from blocks of time drawn again: it has to lie above zero, and the gain above "
+                "`retraining.margin`.",
+                deps=("challenger",),
+                kinds=("json",),
+            ),
+        ),
+        computed(
+            monitor,
+            decide_promotion,
+            retraining(
+                "promotion",
+                description="The alias `champion` moved to the challenger, or the reason why not; on record either "
+                "way.",
+                deps=("challenger_evaluation",),
+                kinds=mlflow,
+            ),
         ),
     ]
-    return [*outside, reference_distributions, training_set, challenger, challenger_evaluation, promotion]
 
 
 def materialise_references(monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
@@ -135,15 +124,21 @@ def materialise_references(monitoring: Monitoring, monitor: Monitor) -> dg.Mater
         monitoring.references.save(reference)
         built.append((version, reference))
     champion = next((reference for version, reference in built if CHAMPION in version.aliases), built[-1][1])
-    lines = ["| version | aliases | rows | columns | digest |", "|---|---|---:|---:|---|"]
-    lines += [
-        f"| {ref.version} | {', '.join(ver.aliases)} | {ref.rows} | {len(ref.columns)} | {ref.digest[:12]} |"
+    versions: list[dict[str, Cell]] = [
+        {
+            "version": ref.version,
+            "aliases": ", ".join(ver.aliases),
+            "rows": ref.rows,
+            "columns": len(ref.columns),
+            "digest": ref.digest[:12],
+        }
         for ver, ref in built
     ]
     return dg.MaterializeResult(
         metadata={
-            "versions": dg.MetadataValue.md("\n".join(lines)),
+            "versions": table(["version", "aliases", "rows:int", "columns:int", "digest"], versions),
             "champion": champion.version,
+            "champion_in_mlflow": model_link(monitoring.deployment, monitor.registry_name, champion.version),
             "rows": champion.rows,
             "columns": _column_table(champion),
         },

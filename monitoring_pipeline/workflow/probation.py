@@ -138,7 +138,8 @@ def probation_job(monitor: Monitor) -> dg.JobDefinition:
 
     @dg.job(
         name=f"{monitor.model}__probation",
-        description="Compare a new champion with the version it replaced, on the first rows it served.",
+        description="Compare a new champion with the version it replaced, on the first rows it served. "
+        "The sensor probation starts it.",
         executor_def=dg.in_process_executor,
         tags={"monitoring/model": monitor.model},
     )

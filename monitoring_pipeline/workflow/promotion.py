@@ -20,6 +20,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import Episode, EpisodeStatus, asked_by_hand
 from monitoring_pipeline.workflow.episodes import EPISODE_TAG, episode_folder
 from monitoring_pipeline.workflow.model_news import note_on_incidents
+from monitoring_pipeline.workflow.monitor_assets import model_link
 from monitoring_pipeline.workflow.resources import Monitoring
 
 OVERRIDE_TAG, OVERRIDE_BY_TAG = "monitoring/override_gate", "monitoring/override_by"
@@ -61,6 +62,7 @@ def decide_promotion(
             "reason": result.reason,
             "champion": result.champion,
             "challenger": result.challenger,
+            "challenger_in_mlflow": model_link(monitoring.deployment, monitor.registry_name, result.challenger),
             "budgets": dg.MetadataValue.json(document["budgets"]),
         }
     )

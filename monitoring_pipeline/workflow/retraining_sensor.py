@@ -38,7 +38,8 @@ def retraining_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.Se
         name=f"{monitor.model}__retraining",
         job=job,
         minimum_interval_seconds=seconds,
-        description="Decides whether to retrain, records why or why not, and starts each retraining once.",
+        description="Decides after every judged hour whether to retrain, records why or why not, and starts each "
+        "retraining once. Switched off, nothing is retrained.",
     )
     def retraining(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
         decisions = record_decisions(monitoring, monitor)

@@ -69,7 +69,8 @@ def rollback_job(monitor: Monitor) -> dg.JobDefinition:
 
     @dg.job(
         name=f"{monitor.model}__rollback",
-        description="Point the alias champion back to the version before, and tell why.",
+        description="Point the alias champion back to the version before, and tell why. Launched by hand, or "
+        "by the sensor probation where rollbacks are automatic.",
         executor_def=dg.in_process_executor,
         tags={"monitoring/model": monitor.model},
     )

@@ -53,7 +53,8 @@ def missed_hours_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.
         name=f"{monitor.model}__missed_hours",
         job=job,
         minimum_interval_seconds=seconds,
-        description="Requests complete hours that were not processed: after downtime, or before the first run.",
+        description="Has hours processed that are over and were not: after downtime, or before monitoring began. Up "
+        "to a month is one run. Keep it on: schedules do not catch up.",
     )
     def missed_hours(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
         if running := _runs_in_progress(context.instance, job.name):
@@ -89,7 +90,8 @@ def late_labels_sensor(monitor: Monitor, job: AssetJob, hourly: AssetJob, *, sec
         name=f"{monitor.model}__late_labels",
         job=job,
         minimum_interval_seconds=seconds,
-        description="Requests the hours whose labels arrived or changed since they were evaluated.",
+        description="Has exactly those hours evaluated and judged again whose labels arrived or changed since. Keep "
+        "it on where labels are later than predictions.",
     )
     def late_labels(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
         after = int(context.cursor or 0)
@@ -122,7 +124,8 @@ def alerting_sensor(monitor: Monitor, job: dg.JobDefinition, *, seconds: int) ->
         name=f"{monitor.model}__verdict_alerts",
         job=job,
         minimum_interval_seconds=seconds,
-        description="Opens and resolves incidents when hours have been judged.",
+        description="Has incidents opened, updated and resolved when hours have been judged. Keep it on: without it "
+        "rules fire and nobody hears of it.",
     )
     def alerting(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
         newest, hours = materialised_since(context.instance, key, int(context.cursor or 0))
@@ -168,7 +171,8 @@ def registry_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.Sens
         name=f"{monitor.model}__model_registry",
         job=job,
         minimum_interval_seconds=seconds,
-        description="Notices new model versions and moved aliases, and has their references materialised.",
+        description="Notices new model versions and moved aliases, and has what they are compared with built. Keep it "
+        "on: a version without a reference has no drift and no baseline.",
     )
     def model_registry(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
         versions = monitoring.registry.versions(monitor.registry_name)
@@ -191,7 +195,8 @@ def dispatch_sensor(monitors: Mapping[str, Monitor], job: dg.JobDefinition, *, s
         name="outbox",
         job=job,
         minimum_interval_seconds=seconds,
-        description="Starts the dispatcher when a notification is due; nothing is sent from the sensor itself.",
+        description="Has what waits in the outbox sent when something is due. Keep it on: without it notifications "
+        "wait. One for all models.",
     )
     def outbox(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
         beat(monitoring, DAEMON, context.log)
@@ -219,7 +224,8 @@ def keep_up_sensor(monitors: Mapping[str, Monitor], job: dg.JobDefinition, *, se
         name="incidents_waiting",
         job=job,
         minimum_interval_seconds=seconds,
-        description="Notices incidents that nobody has taken on in time, and those whose silence has ended.",
+        description="Notices incidents that nobody has taken on in time, and silences that have ended, and has the "
+        "next people told. One for all models.",
     )
     def incidents_waiting(
         context: dg.SensorEvaluationContext, monitoring: Monitoring

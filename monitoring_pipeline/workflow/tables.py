@@ -10,11 +10,14 @@ import dagster as dg
 
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.drift_types import DriftDiagnosis
-from monitoring_pipeline.judge.rules import RuleOutcome
+from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.publish.charts import verdict_rows
 
 Cell = str | int | float
+
+ORDER = (RuleState.FIRING, RuleState.PENDING, RuleState.UNKNOWN, RuleState.QUIET)
+"""Rules as a table lists them: what wants somebody comes first."""
 
 SHOWN = 10
 """Rows of an hourly table: every one is kept in the event log for ever."""
@@ -30,21 +33,23 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> dg.Tabl
 
 
 def distance_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
-    """Return the largest of one kind of distance."""
-    worst = sorted(signals, key=lambda signal: (-(signal.value or 0.0), signal.column, signal.window))[:SHOWN]
+    """Return the columns that are furthest away over the longest window they are known in, with all their windows."""
+    ordered = sorted(signals, key=lambda signal: (signal.length, signal.window))
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for signal in ordered:
+        name = f"{signal.column} where {signal.segment}" if signal.segment else signal.column
+        found.setdefault((name, signal.baseline, signal.version), {})[signal.window] = signal.value or 0.0
+    furthest = sorted(found.items(), key=lambda each: (-list(each[1].values())[-1], each[0]))[:SHOWN]
     rows: list[dict[str, Cell]] = [
         {
-            "column": signal.column,
-            "segment": signal.segment,
-            "window": signal.window,
-            "against": signal.baseline,
-            "version": signal.version,
-            "distance": rounded(signal.value or 0.0),
-            "rows": signal.rows,
+            "column": name,
+            "against": against,
+            "version": version,
+            **{window: f"{value:.4g}" for window, value in by_window.items()},
         }
-        for signal in worst
+        for (name, against, version), by_window in furthest
     ]
-    return table(["column", "segment", "window", "against", "version", "distance:float", "rows:int"], rows)
+    return table(["column", *dict.fromkeys(signal.window for signal in ordered), "against", "version"], rows)
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> dg.TableMetadataValue:
@@ -74,10 +79,10 @@ def diagnosis_table(diagnoses: Sequence[DriftDiagnosis]) -> dg.TableMetadataValu
 
 
 def rule_table(rules: Sequence[RuleOutcome]) -> dg.TableMetadataValue:
-    """Return the state of every rule and why."""
+    """Return the state of every rule and why, what wants somebody first."""
     rows = [
         {"rule": rule.rule, "state": str(rule.state), "severity": str(rule.severity), "why": rule.reason}
-        for rule in rules
+        for rule in sorted(rules, key=lambda rule: ORDER.index(rule.state))
     ]
     return table(["rule", "state", "severity", "why"], rows)
 

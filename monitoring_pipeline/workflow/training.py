@@ -29,6 +29,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.workflow.episodes import EPISODE_TAG, REASON_TAG, episode_folder, first_run_id
 from monitoring_pipeline.workflow.model_references import build_version_reference, read_reference_rows
+from monitoring_pipeline.workflow.monitor_assets import model_link
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.trainer_process import Trained, Training, train_apart
 from monitoring_pipeline.workflow.training_rows import broken_stretches, rows_to_learn_from
@@ -187,7 +188,12 @@ def train_challenger(
     monitoring.references.save(reference)
     (folder / "challenger.json").write_text(json.dumps({"version": version}))
     return dg.MaterializeResult(
-        metadata={"version": version, "training_rows": len(training), "reference_digest": reference.digest},
+        metadata={
+            "version": version,
+            "in_mlflow": model_link(monitoring.deployment, monitor.registry_name, version),
+            "training_rows": len(training),
+            "reference_digest": reference.digest,
+        },
         data_version=dg.DataVersion(version),
     )
 

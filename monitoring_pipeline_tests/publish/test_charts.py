@@ -1,24 +1,38 @@
 import math
 import re
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 
 from monitoring_pipeline.judge.verdicts import Level, Verdict
-from monitoring_pipeline.publish.charts import sparkline, verdict_rows
+from monitoring_pipeline.publish.charts import line_image, verdict_rows
 from monitoring_pipeline_tests.verdicts import signal, verdict
 
 
+def drawn(values: list[float | None]) -> str:
+    """Return the path of the picture, which has to be an address Markdown takes and a picture XML readers take."""
+    found = re.match(r"!\[[^\]]*\]\(data:image/svg\+xml,([^\s()<>#\"]+)\)\n\n", line_image(values))
+    assert found
+    (path,) = ElementTree.fromstring(unquote(found[1]))
+    return path.attrib["d"]
+
+
 def test_a_series_is_drawn_from_its_lowest_to_its_highest_value() -> None:
-    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
-    assert sparkline([5.0, -5.0]) == "█▁"
-    assert sparkline([3.0, 3.0]) == "▁▁"
+    assert drawn([0, 1, 4]) == "M2,38h0L6,29L10,2"
+    assert drawn([5.0, -5.0]) == "M2,2h0L6,38"
+    assert drawn([3.0, 3.0]) == "M2,38h0L6,38"
+    assert line_image([0.25, 7.123456]).endswith("\n\n0.25 to 7.123")
 
 
-def test_what_is_missing_or_no_number_is_a_dot() -> None:
-    assert sparkline([None, 1.0, math.nan, 2.0, math.inf, -math.inf]) == "·▁·█··"
-    assert sparkline([None, None]) == "··"
-    assert sparkline([]) == ""
-    assert sparkline([-1.7e308, 1.7e308, 0.0]) == "▁█▅"
+def test_what_is_missing_or_no_number_is_a_gap() -> None:
+    assert drawn([None, 1.0, math.nan, 2.0, 2.0, math.inf]) == "M6,38h0M14,2h0L18,2"
+    assert drawn([None, None]) == drawn([]) == ""
+    assert drawn([-1.7e308, 1.7e308, 0.0]) == "M2,38h0L6,2L10,20"
+
+
+def test_three_days_of_hours_fit_the_thousand_characters_that_the_dagster_ui_shows() -> None:
+    assert len(line_image([number % 2 for number in range(72)])) < 950
 
 
 def test_the_worst_verdicts_come_first_and_no_more_of_them_than_asked_for() -> None:

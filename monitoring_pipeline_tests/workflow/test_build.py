@@ -85,7 +85,33 @@ def test_every_asset_says_what_it_is_whose_and_of_which_kind(defs: dg.Definition
         assert spec.description, spec.key
         assert spec.kinds, spec.key
         assert list(spec.owners) == ["team:churn"], spec.key
-        assert str(spec.group_name).startswith(f"{spec.key.path[0]}_"), spec.key
+        assert spec.tags["monitoring/model"] == spec.key.path[0]
+        page = str(spec.description).rpartition("`docs/")[2].rstrip("`")
+        assert (ROOT / "docs" / page).is_file(), spec.key
+
+
+def test_the_groups_of_a_monitor_are_listed_in_the_order_of_the_flow(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    groups = {key: graph.get(key).group_name for key in graph.get_all_asset_keys() if key.path[0] == "churn"}
+    assert sorted(set(groups.values())) == [
+        f"churn_{name}" for name in ("1_sources", "2_describe", "3_evaluate", "4_judge", "5_daily", "6_retrain")
+    ]
+    backwards = [
+        (parent.path[1], key.path[1])
+        for key in groups
+        for parent in graph.get(key).parent_keys
+        if groups[parent] > groups[key]
+    ]
+    assert backwards == []
+
+
+def test_jobs_schedules_and_sensors_say_what_they_are_for(defs: dg.Definitions) -> None:
+    repository = defs.get_repository_def()
+    jobs = [job for job in repository.get_all_jobs() if not job.name.startswith("__")]
+    said = {each.name: each.description for each in jobs}
+    said |= {each.name: each.description for each in repository.schedule_defs}
+    said |= {each.name: each.description for each in repository.sensor_defs}
+    assert [name for name, description in said.items() if len(description or "") < 30] == []
 
 
 def test_hourly_assets_have_utc_hours_and_one_backfill_policy(defs: dg.Definitions) -> None:

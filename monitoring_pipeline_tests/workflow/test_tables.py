@@ -17,6 +17,14 @@ def test_the_largest_distances_are_shown_and_no_more_than_fit() -> None:
     assert [record.data["column"] for record in shown] == [f"c{SHOWN + 4 - place}" for place in range(SHOWN)]
 
 
+def test_a_column_is_one_row_with_all_its_windows_and_the_longest_known_decides() -> None:
+    distances = [("usage", "1h", 0.9), ("usage", "24h", 0.01), ("plan", "24h", 0.2), ("tenure", "1h", 0.1)]
+    shown = distance_table([signal(value=value, column=column, window=window) for column, window, value in distances])
+    assert [column.name for column in shown.schema.columns] == ["column", "1h", "24h", "against", "version"]
+    found = [(record.data["column"], record.data["1h"], record.data["24h"]) for record in shown.records]
+    assert found == [("plan", "", "0.2"), ("tenure", "0.1", ""), ("usage", "0.9", "0.01")]
+
+
 def test_what_has_no_threshold_does_not_stand_out_while_something_has_one() -> None:
     known = verdict(Level.OK)
     assert with_threshold([UNKNOWN, known]) == [known]
