@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 TOGETHER = {
@@ -24,6 +25,10 @@ TOGETHER = {
     "forks": (*("faults/test_dispatcher_killed.py", "faults/test_exactly_one_retraining.py", "stores/test_engine.py"),),
 }
 """Files that one worker runs: a model they train, programs they load, a library that takes seconds to load."""
+
+# How long an example takes is up to the machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 PART_OF = {f"{Path(__file__).parent.name}/{file}": name for name, files in TOGETHER.items() for file in files}
 

@@ -36,7 +36,7 @@ def raising(rows: "pd.DataFrame") -> Any:
 def looping(rows: "pd.DataFrame") -> Any:
     """Loop for ever, as does a process it starts; both say who they are."""
     child = os.fork()
-    print(f"process {os.getpid()}", flush=True)
+    os.write(1, f"process {os.getpid()}\n".encode())  # as a whole: print may say line and end apart
     while True:
         time.sleep(0.01 if child else 0.02)
 

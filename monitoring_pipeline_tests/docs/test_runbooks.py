@@ -16,6 +16,8 @@ from monitoring_pipeline_tests.deployments import customers, deploying
 from monitoring_pipeline_tests.pages import GUIDES, README, ROOT
 from monitoring_pipeline_tests.traffic import hour
 
+pytestmark = pytest.mark.slow
+
 PAGES = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Root cause", "Escalation", "Communication"]
 FINDS = {

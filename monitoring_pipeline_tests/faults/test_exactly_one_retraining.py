@@ -22,6 +22,8 @@ from monitoring_pipeline_tests.dying_retraining import NEVER, SENSOR, go_on, sta
 from monitoring_pipeline_tests.stories.test_retraining import serve_a_day
 from monitoring_pipeline_tests.traffic import START, hour
 
+pytestmark = pytest.mark.slow
+
 AUTO_RETRY = {"dagster/will_retry": "true"}
 
 

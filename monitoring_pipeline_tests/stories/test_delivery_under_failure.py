@@ -139,7 +139,7 @@ def empty_state(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def services(empty_state: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    monkeypatch.setattr(http, "TIMEOUT_S", 0.4)
+    monkeypatch.setattr(http, "TIMEOUT_S", 1.5)  # a busy machine answers late, too
     (tmp_path / "state.db").write_bytes(empty_state)
     state = StateDatabase(f"sqlite:///{tmp_path / 'state.db'}")
     refusal: dict[str, Answer] = {}

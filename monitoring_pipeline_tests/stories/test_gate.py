@@ -4,11 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+import pytest
 from mlflow import MlflowClient
 
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers
 from monitoring_pipeline_tests.traffic import hour
+
+pytestmark = pytest.mark.slow
 
 SERVED_HOURS = 24
 

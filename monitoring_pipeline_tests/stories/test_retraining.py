@@ -16,6 +16,8 @@ from monitoring_pipeline.workflow.alerting import apply_rule_outcomes
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, ROWS, Deployment, customers
 from monitoring_pipeline_tests.traffic import START, hour
 
+pytestmark = pytest.mark.slow
+
 RETRAINING = "churn__retraining"
 SERVED_HOURS = 24
 AGED = {"name": "age", "condition": {"metric": "model.age_days", "above": 1}}

@@ -21,6 +21,8 @@ from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, cust
 from monitoring_pipeline_tests.stories.test_retraining import SERVED_HOURS, champion_of, retrain, serve_a_day
 from monitoring_pipeline_tests.traffic import hour
 
+pytestmark = pytest.mark.slow
+
 PROBATION, ROLLBACK = "churn__probation", "churn__rollback"
 FIRST, LAST = SERVED_HOURS + 1, SERVED_HOURS + 96
 ASKED_BACK = {"after_rows": 240}

@@ -9,6 +9,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 from mlflow import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
@@ -29,6 +30,8 @@ from monitoring_pipeline_tests.deployments import (
     scored,
 )
 from monitoring_pipeline_tests.traffic import hour
+
+pytestmark = pytest.mark.slow
 
 SERVED_HOURS = 24
 HELD_OUT = 12

@@ -13,7 +13,10 @@ from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment
 from monitoring_pipeline_tests.traffic import hour
 
 # Dagster reads its own deprecated property when a code location is loaded in this process.
-pytestmark = pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition.environment_vars`:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition.environment_vars`:DeprecationWarning"),
+]
 
 MISSED = "2026-11-21-01:00"
 AGED = {"name": "age", "condition": {"metric": "model.age_days", "above": 1}}
