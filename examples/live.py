@@ -169,6 +169,8 @@ class Play:
         settings = yaml.load(Path("dagster.yaml")) | yaml.load(STORAGE.format(home=self.workspace.parent))
         settings.pop("storage")
         (self.workspace.parent / "dagster.yaml").write_text(json.dumps(settings))
+        with self._instance():
+            pass  # makes the instance's files, which two processes must not make at once
         location = {"host": "127.0.0.1", "port": port, "location_name": LOCATION}
         self.workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}))
         serve = ("api", "grpc", "--host", "127.0.0.1", "--port", str(port))
