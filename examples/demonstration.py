@@ -198,6 +198,7 @@ def _incident(incident: Any) -> dict[str, Any]:
         "last_hour": incident.last_hour.isoformat(),
         "opened_at": incident.opened_at.isoformat(),
         "resolved_at": incident.resolved_at.isoformat() if incident.resolved_at else None,
+        "reason": incident.reason,
         "evidence": {key: worst.get(key) for key in ("metric", "column", "window", "value", "threshold")},
     }
 
@@ -228,6 +229,16 @@ def _episode(episode: Any) -> dict[str, Any]:
     }
 
 
+def incident_in_words(incident: dict[str, Any]) -> str:
+    """Return a line about an incident; what was reported has no value that passed a limit, but a reason."""
+    end = f"resolved {incident['resolved_at'][:16]}" if incident["resolved_at"] else "still open"
+    found, what = incident["evidence"], incident["reason"]
+    if found["value"] is not None and found["threshold"] is not None:
+        what = f"{found['metric']} {found['column'] or ''} {found['value']:.3g} against {found['threshold']:.3g}"
+    rules = ", ".join(incident["rules"]) or "reported"
+    return f"  {incident['first_hour'][:16]}  SEV-{incident['sev']}  {rules}: {what}; {end}"
+
+
 def in_words(account: dict[str, Any], home: Path, *, row: str) -> str:
     """Return the account for a person."""
     lines = [
@@ -239,11 +250,7 @@ def in_words(account: dict[str, Any], home: Path, *, row: str) -> str:
         "Incidents",
     ]
     for incident in account["incidents"]:
-        end = f"resolved {incident['resolved_at'][:16]}" if incident["resolved_at"] else "still open"
-        found = incident["evidence"]
-        what = f"{found['metric']} {found['column'] or ''} {found['value']:.3g} against {found['threshold']:.3g}"
-        rules = ", ".join(incident["rules"])
-        lines.append(f"  {incident['first_hour'][:16]}  SEV-{incident['sev']}  {rules}: {what}; {end}")
+        lines.append(incident_in_words(incident))
         lines += [f"      because: {cause}" for cause in incident["causes"][:1]]
     lines += ["", "Retraining"]
     for fired, episode in zip(account["decisions"]["fired"], account["retrainings"], strict=True):

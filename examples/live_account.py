@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from examples.demonstration import incident_in_words
 from monitoring_pipeline.capture.windows import HOUR, Window
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _incident(incident: Any) -> dict[str, Any]:
         "first_hour": incident.first_hour.isoformat(),
         "opened_at": incident.opened_at.isoformat(),
         "resolved_at": incident.resolved_at.isoformat() if incident.resolved_at else None,
+        "reason": incident.reason,
         "evidence": {key: worst.get(key) for key in ("metric", "column", "window", "value", "threshold")},
         "causes": [f"{cause['name']} ({cause['confidence']:.0%})" for cause in incident.causes[:2]],
     }
@@ -112,13 +114,8 @@ def in_words(account: dict[str, Any], home: Path) -> str:
         *(f"  {first[:13]}  {', '.join(models)}" for first, models in _stretches(account["served"])),
         "Incidents",
     ]
-    for incident in account["incidents"]:
-        end = f"resolved {incident['resolved_at'][:16]}" if incident["resolved_at"] else "still open"
-        found = incident["evidence"]
-        what = f"{found['metric']} {found['column'] or ''} {found['value']:.3g} against {found['threshold']:.3g}"
-        rules = ", ".join(incident["rules"])
-        lines.append(f"  {incident['first_hour'][:16]}  SEV-{incident['sev']}  {rules}: {what}; {end}")
     lines += [
+        *(incident_in_words(incident) for incident in account["incidents"]),
         "Retraining",
         *(
             f"  {episode['hour'][:16]}  {episode['status']}: {'; '.join(episode['reasons'] or ['see the run'])}"

@@ -28,6 +28,7 @@ from monitoring_pipeline.retrain.training import (
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.workflow.episodes import EPISODE_TAG, REASON_TAG, episode_folder, first_run_id
+from monitoring_pipeline.workflow.experiment_report import runs
 from monitoring_pipeline.workflow.model_references import build_version_reference, read_reference_rows
 from monitoring_pipeline.workflow.monitor_assets import model_link
 from monitoring_pipeline.workflow.resources import Monitoring
@@ -182,8 +183,10 @@ def train_challenger(
         },
     )
     registry = monitoring.registry
-    earlier = [entry.version for entry in registry.versions(monitor.registry_name) if CHALLENGER in entry.aliases]
-    registry.set_alias(monitor.registry_name, CHALLENGER, version, expected=next(iter(earlier), None))
+    if not any(runs(each, monitoring.now()) for each in monitor.experiments.values()):
+        # While one runs, the alias is its treatment's: nobody may be served by what was not judged.
+        earlier = [entry.version for entry in registry.versions(monitor.registry_name) if CHALLENGER in entry.aliases]
+        registry.set_alias(monitor.registry_name, CHALLENGER, version, expected=next(iter(earlier), None))
     reference = build_version_reference(monitoring, monitor, registry.version(monitor.registry_name, version))
     monitoring.references.save(reference)
     (folder / "challenger.json").write_text(json.dumps({"version": version}))
