@@ -98,7 +98,7 @@ def health_page(
     began = [each for each in known if each in standing or (each.resolved_at or now) >= start]
     return replace(
         page,
-        because=_because(standing, found[ends[-1]]) if page.status.level.rank > 0 else "",
+        because=_because(standing, found[ends[-1]], page.status.since) if page.status.level.rank > 0 else "",
         start=start,
         days=tuple(hour + HOUR for hour in ends),
         courses=tuple(course for each in courses.items() if (course := _course(*each, found))),
@@ -285,12 +285,12 @@ def _trouble(number: int, incident: Incident, standing: Sequence[Incident]) -> s
     )
 
 
-def _because(standing: Sequence[Incident], newest: Sequence[Verdict]) -> str:
-    """Return what is worst about the gravest open incident; nothing where a rule fires without one."""
+def _because(standing: Sequence[Incident], newest: Sequence[Verdict], since: datetime | None) -> str:
+    """Return what is worst about the open incident that the status is of, else the gravest; nothing without one."""
     grave = [each for each in standing if each.rules and each.sev < INFORMATIVE]
     if not grave:
         return ""
-    leading = min(grave, key=lambda each: (-each.severity.rank, each.first_hour))
+    leading = min(grave, key=lambda each: (each.first_hour != since, -each.severity.rank, each.first_hour))
     more = f" ({len(grave) - 1} more open incidents)" if len(grave) > 1 else ""
     return _evidence(leading, newest) + more
 
