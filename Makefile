@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## train, serve, watch and retrain a model on real flights (MONITOR=bike_demand for another)
 	$(BIN)/monitoring-pipeline demo --monitor $(MONITOR)
 
-demo-live: $(STAMP) ## a scoring service, PostgreSQL, Dagster's daemon and real requests, from drift to a promoted model
+demo-live: $(STAMP) ## a scoring service, PostgreSQL, Dagster's daemon and real requests, from drift to retraining
 	$(SIGNALS) $(BIN)/python -m examples.flight_delays.live
 
 ui: $(STAMP) ## open what the demo did in the Dagster UI at localhost:3000 (PORT=... for another port)
