@@ -27,7 +27,7 @@ from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
 
 from examples.live_account import account_of, in_words
-from examples.servers import free_port, postgres, running, wait_until
+from examples.servers import free_port, listens, postgres, running, wait_until
 from examples.traffic import Ask, Traffic
 from monitoring_pipeline.errors import MonitoringError
 
@@ -178,6 +178,8 @@ class Play:
         self.stage.start(self.ends, "code-location", "dagster", *serve, *module)
         self.world.champion(self.registry.tracking_uri, self.stage.home / "artifacts")
         self.candidate = self.world.candidate(self.registry.tracking_uri)
+        # It listens once its definitions are loaded, which may take longer than a small model does.
+        self.stage.wait_until("the code location", lambda: listens(port))
 
     def _start(self) -> None:
         """Switch everything on; the service starts with a reference, of which it takes usual values and ranges."""

@@ -97,6 +97,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Return True once somebody listens on this port of loopback; raises OSError before."""
+    with socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """Give the URL of a PostgreSQL that is made for the block and gone after it.

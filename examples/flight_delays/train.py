@@ -13,7 +13,17 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from examples.flight_delays.model import FEATURES, FLIGHTS, NAME, THRESHOLD, TRUSTED_TYPES, fit, flights_between
+from examples.flight_delays.model import (
+    FEATURES,
+    FLIGHTS,
+    NAME,
+    THRESHOLD,
+    TRAINED_FROM,
+    TRAINED_UNTIL,
+    TRUSTED_TYPES,
+    fit,
+    flights_between,
+)
 from monitoring_pipeline.stores.mlflow_reference import log_reference
 
 if TYPE_CHECKING:
@@ -21,8 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-TRAINED_FROM = datetime(2013, 1, 1, tzinfo=UTC)
-TRAINED_UNTIL = datetime(2013, 3, 1, tzinfo=UTC)
 DEPLOYED_AT = datetime(2013, 4, 1, tzinfo=UTC)  # March, in between, is the reference
 REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "scikit-learn", "skops")
 
