@@ -50,6 +50,10 @@ def health_page(*, columns: int = 4, length: int = 25, **more: Any) -> HealthPag
     failed = signal("quality.null_rate", 0.2, column="temp")
     check = Verdict(failed, Level.WARNING, 0.05, "limit", "0.2 is above 0.05")
     points = tuple(_point(at) for at in ends)
+    standing = Trouble(
+        *(2, BROKE, None, Level.CRITICAL, 1, ("performance_drop",), "log loss over 24h rose to 0.655"),
+        *("concept drift (85% sure)", "Retrain.", "https://runbooks.example/low-accuracy", "ada"),
+    )
     page = HealthPage(
         "flight_delays",
         NOW,
@@ -65,11 +69,9 @@ def health_page(*, columns: int = 4, length: int = 25, **more: Any) -> HealthPag
         measured=(Verdict(signal("performance.f1", None), Level.UNKNOWN, None, "none", "no labels"), check),
         features=tuple(rows),
         quality=(Row("quality null rate", tuple([check] * length), worst=(check,)),),
+        leading=standing,
         troubles=(
-            Trouble(
-                *(2, BROKE, None, Level.CRITICAL, 1, ("performance_drop",), "log loss over 24h rose to 0.655"),
-                *("concept drift (85% sure)", "Retrain.", "https://runbooks.example/low-accuracy", "ada"),
-            ),
+            standing,
             Trouble(
                 *(1, START + DAY, START + 3 * DAY, Level.WARNING, 2, ("feature_drift",), "drift PSI of temp rose to 4"),
                 *("", "", "docs/runbooks/feature-drift.md", ""),

@@ -141,12 +141,16 @@ class Promise(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HealthPage:
-    """All that the page of one model shows, as of a moment; `because` says in plain words what is bad."""
+    """All that the page of one model shows, as of a moment.
+
+    `because` says in plain words what is bad, and `leading` is the incident it is of.
+    """
 
     model: str
     as_of: datetime
     status: Status
     because: str = ""
+    leading: Trouble | None = None
     description: str = ""
     owners: tuple[str, ...] = ()
     start: datetime | None = None

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from monitoring_pipeline.evaluate.heartbeats import Heartbeat, in_words
+from monitoring_pipeline.publish.exposition import TEXT, page, written
+from monitoring_pipeline.publish.metrics import Families, Family
 
 METRIC = "monitoring_heartbeat_timestamp_seconds"
 
@@ -33,9 +35,9 @@ def heartbeat_json(heartbeats: Sequence[Heartbeat], now: datetime) -> str:
 
 def heartbeat_metrics(heartbeats: Sequence[Heartbeat], _now: datetime) -> str:
     """Return the format of the textfile collector: a moment each, 0 where there is none, so that it counts as old."""
-    help_ = f"# HELP {METRIC} When a part of the pipeline was last heard from, 0 if never."
-    lines = [f'{METRIC}{{name="{each.name}"}} {each.at.timestamp() if each.at else 0:.0f}' for each in heartbeats]
-    return "\n".join([help_, f"# TYPE {METRIC} gauge", *lines])
+    moments = {(("name", each.name),): each.at.timestamp() if each.at else 0.0 for each in heartbeats}
+    family = Family("When a part of the pipeline was last heard from, 0 if never.", moments)
+    return page([written(Families({METRIC: family}), TEXT)], TEXT).decode().rstrip()
 
 
 FORMATS: dict[str, Callable[[Sequence[Heartbeat], datetime], str]] = {

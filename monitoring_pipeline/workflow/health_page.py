@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import reduce
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -50,6 +51,9 @@ PERIOD = timedelta(days=30)
 
 FEW_DAYS, EVERY = timedelta(days=5), 6
 """Charts that cover more than a few days have a point every so many hours."""
+
+LONGEST_REASON = 160
+"""Characters of a reason in the first sentence of a page; the table of incidents has it whole."""
 
 MOST_COLUMNS, MOST_COURSES, MOST_WORST = 60, 3, 5
 """Columns and performance metrics on a page, and columns named below a check: of more the worst, or the first."""
@@ -96,9 +100,12 @@ def health_page(
     features = _features(found, ends, drifting)
     serving = references(versions[-1].version) if versions else None
     began = [each for each in known if each in standing or (each.resolved_at or now) >= start]
+    troubles = {each.id: _trouble(place, each, standing) for place, each in enumerate(began, 1)}
+    grave = _grave(standing, page.status.since) if page.status.level.rank > 0 else []
     return replace(
         page,
-        because=_because(standing, found[ends[-1]], page.status.since) if page.status.level.rank > 0 else "",
+        because=_because(grave, found[ends[-1]]),
+        leading=troubles[grave[0].id] if grave else None,
         start=start,
         days=tuple(hour + HOUR for hour in ends),
         courses=tuple(course for each in courses.items() if (course := _course(*each, found))),
@@ -107,7 +114,7 @@ def health_page(
         left_out=max(len(features) - MOST_COLUMNS, 0),
         drifting=drifting,
         quality=_checks(found, ends, window, monitor.windows),
-        troubles=tuple(reversed([_trouble(place, each, standing) for place, each in enumerate(began, 1)])),
+        troubles=tuple(reversed(troubles.values())),
         changes=_changes(episodes, start, now),
         versions=versions,
         promises=_promises(found[ends[-1]]),
@@ -285,14 +292,18 @@ def _trouble(number: int, incident: Incident, standing: Sequence[Incident]) -> s
     )
 
 
-def _because(standing: Sequence[Incident], newest: Sequence[Verdict], since: datetime | None) -> str:
-    """Return what is worst about the open incident that the status is of, else the gravest; nothing without one."""
-    grave = [each for each in standing if each.rules and each.sev < INFORMATIVE]
+def _grave(standing: Sequence[Incident], since: datetime | None) -> list[Incident]:
+    """Return the open incidents that somebody is told of: first what the status began with, then the gravest."""
+    grave = (each for each in standing if each.rules and each.sev < INFORMATIVE)
+    return sorted(grave, key=lambda each: (each.first_hour != since, -each.severity.rank, each.first_hour))
+
+
+def _because(grave: Sequence[Incident], newest: Sequence[Verdict]) -> str:
+    """Return what is worst about the first of some incidents, in a line; nothing without one."""
     if not grave:
         return ""
-    leading = min(grave, key=lambda each: (each.first_hour != since, -each.severity.rank, each.first_hour))
-    more = f" ({len(grave) - 1} more open incidents)" if len(grave) > 1 else ""
-    return _evidence(leading, newest) + more
+    more = f" ({len(grave) - 1} more open incident{'s' if len(grave) > 2 else ''})" if len(grave) > 1 else ""
+    return shorten(_evidence(grave[0], newest), LONGEST_REASON, placeholder=" …") + more
 
 
 def _evidence(incident: Incident, newest: Sequence[Verdict]) -> str:

@@ -108,6 +108,7 @@ def test_what_data_hold_is_shown_and_never_run() -> None:
         description=ATTACK,
         owners=(ATTACK,),
         features=(feature,),
+        leading=trouble,
         troubles=(trouble,),
         changes=(page.changes[0]._replace(why=ATTACK, after=ATTACK[:8]),),
         versions=(page.versions[0]._replace(version=ATTACK[:12]),),

@@ -2,6 +2,8 @@ import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from monitoring_pipeline.evaluate.heartbeats import Heartbeat
 from monitoring_pipeline.publish.heartbeats import heartbeat_json, heartbeat_metrics, heartbeat_text
 from monitoring_pipeline_tests.binaries import require
@@ -25,12 +27,10 @@ def test_programs_read_json() -> None:
 
 
 def test_prometheus_reads_seconds_of_the_epoch_and_what_is_missing_as_old() -> None:
-    lines = heartbeat_metrics(HEARTBEATS, NOW).splitlines()
-    assert lines[1:] == [
-        "# TYPE monitoring_heartbeat_timestamp_seconds gauge",
-        f'monitoring_heartbeat_timestamp_seconds{{name="daemon"}} {int(NOW.timestamp()) - 12}',
-        'monitoring_heartbeat_timestamp_seconds{name="hourly_churn"} 0',
-    ]
+    (family,) = text_string_to_metric_families(heartbeat_metrics(HEARTBEATS, NOW) + "\n")
+    assert (family.name, family.type) == ("monitoring_heartbeat_timestamp_seconds", "gauge")
+    moments = {sample.labels["name"]: sample.value for sample in family.samples}
+    assert moments == {"daemon": NOW.timestamp() - 12, "hourly_churn": 0}
 
 
 def test_prometheus_accepts_the_metrics() -> None:

@@ -57,6 +57,7 @@ def page_at(deployment: Deployment, number: int | None = None) -> HealthPage:
 def test_the_sentence_names_the_worst_of_the_open_incident(deployment: Deployment) -> None:
     page = page_at(deployment)
     (trouble,) = page.open
+    assert page.leading == trouble
     (incident,) = deployment.monitoring.database.incidents(MODEL)
     worst = incident.evidence_summary[0]
     assert page.status.level is incident.severity
