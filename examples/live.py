@@ -245,7 +245,9 @@ class Play:
 
         Callers go on while it stands still, as probes that are answered and not recorded.
         """
-        if self.database.open_episodes(self.stage.name) or at - self._judged() > self.world.behind:
+        decided = self.database.last_decision(self.stage.name)
+        done = decided.hour + HOUR if decided else self.world.start
+        if self.database.open_episodes(self.stage.name) or at - done > self.world.behind:
             self.traffic.probe()
             sleep(PROBE_EVERY_S)
             return False

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from examples.flight_delays.model import FEATURES, NAME, THRESHOLD, TRUSTED_TYPES, fit, flights_between
+from examples.flight_delays.model import FEATURES, NAME, flights_between
 from examples.flight_delays.replay import prediction_ids
-from examples.flight_delays.train import REQUIREMENTS, train_first_version
+from examples.flight_delays.train import train_first_version, train_version
 from examples.live import World, main
 from examples.traffic import Ask
 
@@ -21,45 +21,7 @@ if TYPE_CHECKING:
 
 START, END = datetime(2013, 6, 18, tzinfo=UTC), datetime(2013, 6, 29, tzinfo=UTC)
 SHADOW_FROM = datetime(2013, 6, 19, tzinfo=UTC)
-HELD_OUT_FROM = datetime(2013, 3, 20, tzinfo=UTC)
-
-
-def train_candidate(tracking_uri: str) -> str:
-    """Register a model of the weeks up to 20 March, with the days after as its reference, and return its version."""
-    import mlflow
-    from mlflow.models import infer_signature
-
-    from monitoring_pipeline.stores.mlflow_reference import log_reference
-
-    features = list(FEATURES)
-    training = flights_between(datetime(2013, 1, 1, tzinfo=UTC), HELD_OUT_FROM).dropna(subset=["actual"])
-    rows = flights_between(HELD_OUT_FROM, datetime(2013, 4, 1, tzinfo=UTC))
-    model = fit(training)
-    score = model.predict_proba(rows[features])[:, 1]
-    with mlflow.start_run(run_name="candidate"):
-        logged = mlflow.sklearn.log_model(
-            model,
-            name="model",
-            registered_model_name=NAME,
-            signature=infer_signature(training[features], score),
-            serialization_format="skops",
-            skops_trusted_types=list(TRUSTED_TYPES),
-            pip_requirements=list(REQUIREMENTS),
-        )
-    version = str(logged.registered_model_version)
-    log_reference(
-        rows.assign(predicted_at=rows["scheduled_departure"], score=score, prediction=(score > THRESHOLD).astype(int)),
-        model_name=NAME,
-        version=version,
-        features=features,
-        time="predicted_at",
-        score="score",
-        prediction="prediction",
-        label="actual",
-        tracking_uri=tracking_uri,
-    )
-    mlflow.MlflowClient().set_model_version_tag(NAME, version, "trained_until", HELD_OUT_FROM.isoformat())
-    return version
+CANDIDATE_UNTIL = datetime(2013, 3, 20, tzinfo=UTC)
 
 
 @cache
@@ -105,7 +67,7 @@ def world() -> World:
         end=END,
         shadow_from=SHADOW_FROM,
         champion=lambda uri, artifacts: train_first_version(uri, artifacts=artifacts),
-        candidate=train_candidate,
+        candidate=lambda uri: train_version("candidate", uri, trained_until=CANDIDATE_UNTIL),
         asks=asks_between,
         labels=labels_between,
     )

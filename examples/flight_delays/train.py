@@ -41,27 +41,39 @@ def train_first_version(tracking_uri: str, *, artifacts: Path | None = None) -> 
     `artifacts` is the folder for the files of a new experiment, when a database and not a server is tracking.
     """
     import mlflow
-    from mlflow.data.pandas_dataset import from_pandas
-    from mlflow.models import infer_signature
-
-    training = flights_between(TRAINED_FROM, TRAINED_UNTIL).dropna(subset=["actual"])
-    march = flights_between(TRAINED_UNTIL, DEPLOYED_AT)
-    features = list(FEATURES)
-    model = fit(training)
-    score = model.predict_proba(march[features])[:, 1]
 
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
     if artifacts is not None and mlflow.get_experiment_by_name(NAME) is None:
         mlflow.create_experiment(NAME, artifact_location=artifacts.resolve().as_uri())
     mlflow.set_experiment(NAME)
-    with mlflow.start_run(run_name="first version"):
+    version = train_version("first version", tracking_uri, trained_until=TRAINED_UNTIL)
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(NAME, version, "deployed_at", DEPLOYED_AT.isoformat())
+    # Last: whoever sees the alias finds everything else in place.
+    client.set_registered_model_alias(NAME, "champion", version)
+    return version
+
+
+def train_version(run_name: str, tracking_uri: str, *, trained_until: datetime) -> str:
+    """Train on the flights before a moment, register the version with those after it, up to April, as its reference."""
+    import mlflow
+    from mlflow.data.pandas_dataset import from_pandas
+    from mlflow.models import infer_signature
+
+    training = flights_between(TRAINED_FROM, trained_until).dropna(subset=["actual"])
+    later = flights_between(trained_until, DEPLOYED_AT)
+    features = list(FEATURES)
+    model = fit(training)
+    score = model.predict_proba(later[features])[:, 1]
+    with mlflow.start_run(run_name=run_name):
         rows = training[[*features, "actual"]]
         # The rows themselves are not copied: they are in the repository, in the file of this digest.
         digest = sha256(FLIGHTS.read_bytes()).hexdigest()[:16]
-        mlflow.log_input(from_pandas(rows, name="flights_2013_01_02", targets="actual", digest=digest), "training")
+        source = f"flights_until_{trained_until:%Y_%m_%d}"
+        mlflow.log_input(from_pandas(rows, name=source, targets="actual", digest=digest), "training")
         mlflow.log_params({key: value for key, value in model["trees"].get_params().items() if value is not None})
-        mlflow.log_metrics(out_of_sample(march["actual"], score))
+        mlflow.log_metrics(out_of_sample(later["actual"], score))
         logged = mlflow.sklearn.log_model(
             model,
             name="model",
@@ -72,10 +84,9 @@ def train_first_version(tracking_uri: str, *, artifacts: Path | None = None) -> 
             pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
         )
     version = str(logged.registered_model_version)
-
     log_reference(
-        march.assign(
-            predicted_at=march["scheduled_departure"], score=score, prediction=(score > THRESHOLD).astype(int)
+        later.assign(
+            predicted_at=later["scheduled_departure"], score=score, prediction=(score > THRESHOLD).astype(int)
         ),
         model_name=NAME,
         version=version,
@@ -84,14 +95,10 @@ def train_first_version(tracking_uri: str, *, artifacts: Path | None = None) -> 
         score="score",
         prediction="prediction",
         label="actual",
-        importances=importances(model, march),
+        importances=importances(model, later),
         tracking_uri=tracking_uri,
     )
-    client = mlflow.MlflowClient()
-    for key, moment in (("deployed_at", DEPLOYED_AT), ("trained_until", TRAINED_UNTIL)):
-        client.set_model_version_tag(NAME, version, key, moment.isoformat())
-    # Last: whoever sees the alias finds everything else in place.
-    client.set_registered_model_alias(NAME, "champion", version)
+    mlflow.MlflowClient().set_model_version_tag(NAME, version, "trained_until", trained_until.isoformat())
     return version
 
 

@@ -163,7 +163,7 @@ def test_the_model_ranks_flights_of_a_month_it_has_not_seen(tracking_uri: str) -
     assert run.data.metrics["reference_auc"] == pytest.approx(0.71, abs=0.01)
     assert run.data.metrics["reference_accuracy"] == pytest.approx(0.78, abs=0.01)
     assert run.inputs is not None
-    assert [each.dataset.name for each in run.inputs.dataset_inputs] == ["flights_2013_01_02"]
+    assert [each.dataset.name for each in run.inputs.dataset_inputs] == ["flights_until_2013_03_01"]
 
 
 def test_hours_of_the_replay_add_up_to_the_day(flights: pd.DataFrame, scorer: Scorer) -> None:

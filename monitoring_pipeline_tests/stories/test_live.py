@@ -144,7 +144,7 @@ CUSTOMERS = World(
     candidate=add_candidate,
     asks=asks_between,
     labels=labels_between,
-    behind=timedelta(hours=6),
+    behind=timedelta(hours=4),
 )
 
 
