@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 3000
 TESTS ?=
 MONITOR ?= flight_delays
+SECONDS ?= 60
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -12,14 +13,14 @@ DEMO := $(CURDIR)/.monitoring/demo
 SIGNALS := $(shell env --default-signal=INT,TERM true 2>/dev/null && echo env --default-signal=INT,TERM)
 
 # The other files of benchmarks/ make the rows, or measure something else than time.
-SPEED := $(filter-out benchmarks/workload.py benchmarks/calibration.py benchmarks/closed_loop.py benchmarks/experiments.py benchmarks/rule_replay.py, $(sort $(wildcard benchmarks/*.py)))
+SPEED := $(filter-out benchmarks/workload.py benchmarks/calibration.py benchmarks/capacity.py benchmarks/capacity_page.py benchmarks/closed_loop.py benchmarks/experiments.py benchmarks/load.py benchmarks/many_monitors.py benchmarks/rule_replay.py benchmarks/year.py, $(sort $(wildcard benchmarks/*.py)))
 
 # Nothing here reports home.
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-live ui test lint check fix docs bench bench-calibration lock clean
+.PHONY: help install demo demo-live ui test test-faults fuzz audit sbom lint check fix docs bench bench-calibration lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,19 @@ test: $(STAMP) ## run the tests (ALL=1 with the slow stories, TESTS=path some); 
 	# Two workers have two cores: a second thread of scikit-learn's would only wait, by spinning.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(if $(ALL)$(TESTS),,-m "not slow") $(TESTS)
 
+test-faults: $(STAMP) ## break everything that can break, and print what held (FAULT_SEEDS=12 for each database)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m monitoring_pipeline_tests.fault_table
+
+fuzz: $(STAMP) ## fuzz what reads the input of others, with atheris (SECONDS=60)
+	$(BIN)/python fuzz/targets.py $(SECONDS)
+
+audit: $(STAMP) ## compare the locked versions with known vulnerabilities; needs the network
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+sbom: $(STAMP) ## write what is installed, with licences, to dist/sbom.json
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.json $(BIN)/python
+
 lint: $(STAMP) ## everything that reads the code without running it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,6 +81,7 @@ docs: $(STAMP) ## write the generated pages again, and the site into site/
 	$(BIN)/python docs/build_statistics.py
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python docs/build_comparison.py
+	$(BIN)/python docs/build_licences.py
 	$(BIN)/python deploy/grafana/build_dashboards.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -78,8 +93,9 @@ bench-calibration: $(STAMP) ## measure how often every rule alarms without a cha
 
 lock: ## resolve the dependencies again into constraints.txt; needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --no-header --no-annotate -o constraints.txt
+	uv pip compile pyproject.toml --extra server --extra serving -c constraints.txt --python-platform linux --python-version 3.11 --generate-hashes --no-header --no-annotate -o deploy/requirements.txt
 
 clean: ## remove everything made here, the environment included
 	rm -rf .venv .monitoring .dagster_home .tmp_dagster_home_* mlruns mlartifacts mlflow.db dist site
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,13 +3,15 @@
     python benchmarks/hourly_evaluation.py [--folder benchmark_data] [--profile measure_drift]
 
 The stages run on real stores that hold the week before, in smaller hours; the hour itself is evaluated in processes of
-their own, whose imports come before the clock starts.
+their own, whose imports come before the clock starts. Then the hourly job does the same hour, in process, on a Dagster
+instance of its own: the difference is what Dagster costs.
 """
 
 import argparse
 import cProfile
 import importlib
 import json
+import logging
 import os
 import platform
 import pstats
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -65,7 +68,7 @@ class Nowhere:
     def version(self, *_: str) -> None:
         """There is one version."""
 
-    def write_json(self, *_: object) -> None:
+    def write_text(self, *_: object) -> None:
         """The folder has its copy."""
 
     def set_tags(self, *_: object) -> None:
@@ -105,12 +108,12 @@ def served(path: Path, first: datetime, hours: int, *, name: str) -> pa.Table:
     return rows
 
 
-def log(stages: Stages, rows: pa.Table) -> None:
+def log(stages: Stages, rows: pa.Table, model: str = MODEL) -> None:
     """Store predictions, and the labels of all of them as known a minute later."""
-    stages.predictions.append(MODEL, rows.drop_columns(["actual"]))
+    stages.predictions.append(model, rows.drop_columns(["actual"]))
     known = pc.add(rows["predicted_at"], pa.scalar(timedelta(minutes=1), pa.duration("us")))
     labels = rows.select(["prediction_id", "actual"]).append_column("labelled_at", known)
-    stages.labels.append(MODEL, labels, hours=hours_in(rows["predicted_at"]))
+    stages.labels.append(model, labels, hours=hours_in(rows["predicted_at"]))
 
 
 def prepare(folder: Path, stores: Path) -> None:
@@ -147,15 +150,46 @@ def alone(stores: Path, profiled: str) -> None:
     print(json.dumps({"imports": imported, **evaluate(stages_on(stores), [LATEST], profiled)}))
 
 
+def job(home: Path) -> None:
+    """Have the hourly job process the hour in this process and print what that cost."""
+    import dagster as dg
+
+    from monitoring_pipeline.workflow.build import build_definitions
+    from monitoring_pipeline.workflow.partitions import partition_key
+    from monitoring_pipeline.workflow.rehearsal import STORAGE
+
+    for name in LAZY:
+        importlib.import_module(name)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)  # printing events would be measured too
+    os.environ |= {"MONITORING_HOME": str(home), "MONITORING_MONITORS": str(home / "monitors")}
+    (home / "dagster").mkdir()
+    (home / "dagster" / "dagster.yaml").write_text(STORAGE.format(home=home / "dagster"))
+    found: dict[str, float] = {}
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        before = time.process_time()
+        resolved = build_definitions([parse_monitor(MONITOR)]).resolve_job_def(f"{MODEL}__hourly")
+        found["definitions"] = time.process_time() - before
+        before = time.process_time()
+        result = resolved.execute_in_process(instance=instance, partition_key=partition_key(LATEST))
+        found["job"] = time.process_time() - before
+        found["events"] = len(instance.all_logs(result.run_id))
+    print(json.dumps(found))
+
+
 def measure(stores: Path) -> None:
     """Print the table."""
     runs = []
     for number in range(RUNS):
-        copy = stores.parent / f"run_{number}"
+        copy, home = stores.parent / f"run_{number}", stores.parent / f"home_{number}"
         shutil.copytree(stores, copy)
-        command = [sys.executable, __file__, "--alone", str(copy)]
-        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - itself
-        runs.append(json.loads(found))
+        shutil.copytree(stores, home / "data")
+        both: dict[str, float] = {}
+        for option, folder in (("--alone", copy), ("--job", home)):
+            command = [sys.executable, __file__, option, str(folder)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - itself
+            both |= json.loads(done.stdout.splitlines()[-1])
+        runs.append(both)
     hour = HourlyStore(stores.parent / "run_0")
     signals = len(hour.read_verdicts(MODEL, LATEST, LATEST + HOUR)[LATEST])
     print(
@@ -169,6 +203,11 @@ def measure(stores: Path) -> None:
         taken = _median(runs, name)
         print(f"| {name} | {taken:.2f} | {taken / total:.0%} |")
     print(f"| all stages | {total:.2f} | 100% |")
+    through = statistics.median(run["job"] for run in runs)
+    added = statistics.median(run["job"] - sum(run[name] for name in STAGES) for run in runs)
+    print(f"| the hourly job, through Dagster | {through:.2f} | {through / total:.0%} |")
+    print(f"| what Dagster adds, with {_median(runs, 'events'):.0f} events | {added:.2f} | {added / total:.0%} |")
+    print(f"| making the definitions, once a process | {_median(runs, 'definitions'):.2f} | |")
 
 
 def _median(runs: list[dict[str, float]], name: str) -> float:
@@ -181,7 +220,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where rows and stores are kept for the next run")
     parser.add_argument("--profile", choices=STAGES, default="", help="show where one stage spends its time")
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.job:
+        job(asked.job)
+        return
     if asked.alone:
         alone(asked.alone, asked.profile)
         return

@@ -5,20 +5,37 @@
     ├── TableError           a table the user gave lacks columns or has unusable types
     ├── ReferenceError       a reference is missing, corrupt, or not of the version it claims
     ├── RegistryError        the model registry has no such model, version or alias, or refused a change
+    │   └── RegistryUnreachableError  it did not answer, or not as it should: that may pass
     ├── StoreError           a store of files or a database could not be read or written
     ├── DeliveryError        a channel refused a message; says whether trying again can help
     └── ActionError          what a person asked of an incident makes no sense
 
 Add an error here when a caller can act on it. Too little data is not an error: it is a Signal with an absence.
-Every message says what failed, where, what was found against what is needed, and what to do.
+Every message says what failed, where, what was found against what is needed, and what to do. None shows a password.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def without_password(text: str) -> str:
+    """Return a text with everything hidden that stands between user and host of an address, and in password options."""
+    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&\s]+", r"\1***", text)
+
+
 class MonitoringError(Exception):
-    """Base of every error raised on purpose."""
+    """Base of every error raised on purpose.
+
+    Whoever put them into its message, it shows no password of an address, and nothing that steers a terminal.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        shown = (
+            each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in without_password(message)
+        )
+        super().__init__("".join(shown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,10 @@ class ReferenceError(MonitoringError):  # noqa: A001 - the domain's word; the bu
 
 class RegistryError(MonitoringError):
     """The model registry has no such thing, or refused a change."""
+
+
+class RegistryUnreachableError(RegistryError):
+    """The model registry did not answer, or with an error of its own: asked later it may."""
 
 
 class StoreError(MonitoringError):

@@ -23,6 +23,7 @@ TOGETHER = {
         "workflow/test_scoring_service.py",
     ),
     "forks": (*("faults/test_dispatcher_killed.py", "faults/test_exactly_one_retraining.py", "stores/test_engine.py"),),
+    "spark": ("laws/test_engines.py", "workflow/test_engines.py"),
 }
 """Files that one worker runs: a model they train, programs they load, a library that takes seconds to load."""
 

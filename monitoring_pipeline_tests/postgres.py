@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,28 @@ import pytest
 Command = list[str | Path]
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that can be taken away and brought back."""
+
+    url: str
+    _start: Command
+    _stop: Command
+    _folder: Path
+
+    def start(self) -> None:
+        # The server inherits pipes and would keep a reader of them waiting.
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(self._start, check=True, cwd=self._folder, **quiet)  # type: ignore[call-overload]
+
+    def stop(self) -> None:
+        """End it as a crash would: nobody is told, nothing is finished."""
+        subprocess.run(self._stop, check=True, capture_output=True, cwd=self._folder)
+
+
 @contextmanager
-def running_postgres(directory: Path) -> Iterator[str]:
-    """Give the URL of a server whose files live in the new folder `directory`; skip the test if there is no server.
+def postgres_server(directory: Path) -> Iterator[Server]:
+    """Give a server whose files live in the new folder `directory`; skip the test if there is none to be had.
 
     PostgreSQL refuses to run as root, so root hands it to the user postgres: every parent of `directory` must be open
     to that user.
@@ -35,12 +55,20 @@ def running_postgres(directory: Path) -> Iterator[str]:
     start: Command = [binaries / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"]
     stop: Command = [binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
     subprocess.run([*as_user, *initdb], check=True, capture_output=True, cwd=directory)
-    # The server inherits pipes and would keep a reader of them waiting.
-    subprocess.run([*as_user, *start], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    server = Server(url, [*as_user, *start], [*as_user, *stop], directory)
+    server.start()
     try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        yield server
     finally:
-        subprocess.run([*as_user, *stop], check=True, capture_output=True, cwd=directory)
+        server.stop()
+
+
+@contextmanager
+def running_postgres(directory: Path) -> Iterator[str]:
+    """Give the URL of a server, as `postgres_server` starts it."""
+    with postgres_server(directory) as server:
+        yield server.url
 
 
 def _binaries() -> Path | None:

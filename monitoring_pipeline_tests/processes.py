@@ -29,9 +29,7 @@ def forks() -> ForkServerContext:
     One list for all tests, because the first of a worker to start such a process decides.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["monitoring_pipeline_tests.dying_dispatcher", "monitoring_pipeline_tests.dying_retraining"]
-    )
+    context.set_forkserver_preload(["monitoring_pipeline_tests.workers"])
     return context
 
 

@@ -92,6 +92,10 @@ class HttpSink:
     def script(self, *behaviours: Behaviour) -> None:
         self._script.extend(behaviours)
 
+    def let_go(self) -> None:
+        """Reset the connections that hang."""
+        self._over.set()
+
     @property
     def taken(self) -> list[Posted]:
         return [posted for posted in self.received if posted.taken]

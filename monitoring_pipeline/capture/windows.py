@@ -6,6 +6,7 @@ Add arithmetic on time here. Keep clocks out: the present moment is always an ar
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 HOUR = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,6 +17,7 @@ def hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+@cache
 def window_name(length: timedelta) -> str:
     """Return the short name of a window length: `1h`, `24h`, `7d`."""
     hours = round(length / HOUR)

@@ -30,6 +30,9 @@ def backfill(
         datetime, typer.Option("--from", formats=MOMENTS, help="First hour: 2026-04-01, 2026-04-01T06:00.")
     ],
     end: Annotated[datetime, typer.Option("--to", formats=MOMENTS, help="The hour to stop before.")],
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Evaluate and judge again what is stored; the logs are not read.")
+    ] = False,
     format_: Answer = Format.TABLE,
 ) -> None:
     """Compute every hour of a range anew in one run, on record in the instance of DAGSTER_HOME."""
@@ -38,8 +41,8 @@ def backfill(
         from monitoring_pipeline.workflow.backfill import backfill as computed
         from monitoring_pipeline.workflow.backfill import materialisations
 
-        with progress(f"{monitor.model}, hours", materialisations(monitor, first, stop)) as done:
-            found = computed(monitor, first, stop, done=done)
+        with progress(f"{monitor.model}, hours", materialisations(monitor, first, stop, stored=stored)) as done:
+            found = computed(monitor, first, stop, done=done, stored=stored)
     if format_ is Format.JSON:
         print_json({"model": monitor.model, **asdict(found)})
         return

@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from monitoring_pipeline.errors import MonitoringError
+from monitoring_pipeline.serve.guard import CONNECTIONS
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from monitoring_pipeline.capture.privacy import Privacy
     from monitoring_pipeline.settings.deployment import Deployment
     from monitoring_pipeline.settings.monitor import Monitor
     from monitoring_pipeline.stores.database import StateDatabase
@@ -115,6 +119,19 @@ def monitor_named(name: str) -> "Monitor":
     near = get_close_matches(name, names, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     raise MonitoringError(f"no monitor watches {name!r}: those that exist watch {', '.join(names)}.{guess}")
+
+
+def protection_here(monitor: "Monitor") -> "Privacy":
+    """Return what becomes of personal data of a monitor, with the key of the environment."""
+    secret = os.environ.get  # noqa: TID251 - where keys are
+    return monitor.privacy.protection(secret, model=monitor.model)
+
+
+def listen(served: "ASGIApp", host: str, port: int, **how: Any) -> None:
+    """Serve an app until the process is told to end."""
+    import uvicorn
+
+    uvicorn.run(served, host=host, port=port, workers=1, server_header=False, limit_concurrency=CONNECTIONS, **how)
 
 
 def now_here() -> datetime:

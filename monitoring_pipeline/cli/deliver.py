@@ -23,6 +23,7 @@ def deliver(
     As many of these may run at once as you like, beside Dagster's own job: each message belongs to one of them.
     """
     from monitoring_pipeline.evaluate.heartbeats import DISPATCHER
+    from monitoring_pipeline.publish.comparison_table import printable
     from monitoring_pipeline.settings.load import load_monitors
     from monitoring_pipeline.workflow.alerting import deliver_waiting, keep_up_with_all
     from monitoring_pipeline.workflow.heartbeats import beat
@@ -37,12 +38,12 @@ def deliver(
         monitoring, worker = Monitoring(), f"deliver {uuid4()}"
         while not stop.is_set():
             for text in keep_up_with_all(monitoring, monitors):
-                typer.echo(text)
+                typer.echo(printable(text))
             counts, warnings = deliver_waiting(monitoring, monitors, worker=worker)
             if every is None or any(counts.values()):
                 typer.echo(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
             for warning in set(warnings).difference(said):  # once, not at every look
-                typer.echo(warning, err=True)
+                typer.echo(printable(warning), err=True)
             said = warnings
             if every is None:
                 return

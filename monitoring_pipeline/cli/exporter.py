@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitoring_pipeline.cli.base import REACHED, app, deployment_here, plain_errors
-from monitoring_pipeline.cli.serve import LOOPBACK
+from monitoring_pipeline.cli.base import REACHED, app, deployment_here, listen, plain_errors
+from monitoring_pipeline.serve.guard import LOOPBACK
 
 if TYPE_CHECKING:
     from monitoring_pipeline.workflow.exporter import Exporter
@@ -26,16 +26,14 @@ def metrics_exporter(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 9400,
 ) -> None:
     """Serve what the stores hold of all monitors at /metrics, for Prometheus to scrape."""
-    import uvicorn
-
     from monitoring_pipeline.workflow.exporter import app_of
 
     with plain_errors():
         exporter = _exporter_here()
         Thread(target=_follow_registry, args=[exporter], daemon=True).start()
         exporter.page()  # the first one reads all there is: nobody should wait for it
-        hosts = LOOPBACK if host in LOOPBACK else ("*",)
-        uvicorn.run(app_of(exporter, hosts=hosts), host=host, port=port, workers=1, log_level="warning")
+        served = app_of(exporter, hosts=LOOPBACK if host in LOOPBACK else ())
+        listen(served, host, port, log_level="warning")
 
 
 @app.command()

@@ -33,6 +33,7 @@ from monitoring_pipeline.cli.base import (
     plain_errors,
     print_json,
     progress,
+    protection_here,
 )
 
 STANDING_OUT = 12
@@ -151,10 +152,8 @@ def compare(
 
 def _rows(path: Path) -> "ParquetRows":
     from monitoring_pipeline.describe.parquet_pass import ParquetRows
-    from monitoring_pipeline.stores.files import parquet_errors
 
-    with parquet_errors(path):
-        return ParquetRows(path)
+    return ParquetRows(path)
 
 
 def _compare_stored(
@@ -214,11 +213,13 @@ def evaluate(
 
     with plain_errors(), progress(f"evaluating {predictions.name}"):
         watched = load_monitor(monitor)
+        private, id_column = protection_here(watched), watched.columns.prediction_id
+        in_labels = private.of_labels(id_column=id_column, label_id=watched.labels.prediction_id)
         evaluation = evaluate_tables(
             watched,
-            read_rows(reference),
-            read_rows(predictions),
-            read_rows(labels) if labels else None,
+            private.redact(read_rows(reference)),
+            private.redact(read_rows(predictions)),
+            in_labels.keep(read_rows(labels)) if labels else None,
             computed_at=datetime.now(UTC),  # noqa: TID251 - dates the reference in memory; no file holds it
         )
         paths = write_evaluation(output, evaluation.signals, evaluation.verdicts, evaluation.rules)

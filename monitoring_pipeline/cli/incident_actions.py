@@ -17,12 +17,14 @@ from monitoring_pipeline.cli.base import (
     app,
     database_here,
     deployment_here,
+    listen,
     now_here,
     plain_errors,
     print_json,
 )
 from monitoring_pipeline.cli.incidents import Identity, incident_named
 from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError
+from monitoring_pipeline.serve.guard import LOOPBACK
 
 if TYPE_CHECKING:
     from monitoring_pipeline.settings.monitor import Monitor
@@ -153,7 +155,6 @@ def incident_webhook(
         if not secret:
             fix = "Make one: echo whsec_$(openssl rand -base64 32)"
             raise SettingsError([Problem("environment", None, secret_env, "is not set.", fix)])
-        import uvicorn
 
         from monitoring_pipeline.stores.database import SignedRequests
         from monitoring_pipeline.workflow.incident_webhook import app_of
@@ -167,12 +168,13 @@ def incident_webhook(
                     secret,
                     clock=now_here,
                     replays=SignedRequests(database),
+                    hosts=LOOPBACK if host in LOOPBACK else (),
                 )
             except ValueError as error:
                 raise SettingsError(
                     [Problem("environment", None, secret_env, "cannot be used.", f"{error}.")]
                 ) from None
-            uvicorn.run(served, host=host, port=port, workers=1, log_level="warning")
+            listen(served, host, port, log_level="warning")
 
 
 def _act(said: Mapping[str, Any], format_: Format) -> None:

@@ -3,6 +3,7 @@
 Add a command here when it is about the pipeline rather than about files or incidents.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, StoreError
+from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError, StoreError, without_password
 
 if TYPE_CHECKING:
     from monitoring_pipeline.settings.monitor import Monitor
 
-from monitoring_pipeline.cli.base import Answer, Format, app, deployment_here, plain_errors, print_json
+from monitoring_pipeline.cli.base import Answer, Format, app, deployment_here, plain_errors, print_json, protection_here
 
 
 @app.command()
@@ -61,6 +62,8 @@ def check_config(
         files = list(dict.fromkeys(file for some in nested for file in some))
         try:
             monitors = load_files(files)
+            for monitor in monitors:
+                protection_here(monitor)
         except SettingsError as error:
             if format_ is Format.JSON:
                 print_json({"monitors": [], "problems": list(map(asdict, error.problems))})
@@ -110,22 +113,22 @@ def _described(file: Path, monitor: "Monitor") -> Iterator[str]:
 
 @app.command()
 def migrate(format_: Answer = Format.TABLE) -> None:
-    """Bring the state database (MONITORING_DATABASE_URL) up to date."""
+    """Bring the state database (MONITORING_DATABASE_URL) up to date, and the schemas of logs in PostgreSQL."""
     from sqlalchemy.exc import ArgumentError
 
-    from monitoring_pipeline.settings.deployment import without_password
     from monitoring_pipeline.stores.database import StateDatabase
 
     with plain_errors():
         url = deployment_here().database_url
         try:
             database = StateDatabase(url)
-        except (ArgumentError, ImportError) as error:
+        except (ArgumentError, ImportError, ValueError):  # not quoted: what is no address may be a password
             fix = "Write sqlite:///<file> or postgresql://<user>@<host>/<database>."
-            found = f"{without_password(url)!r} cannot be used."
-            raise SettingsError([Problem("environment", None, "MONITORING_DATABASE_URL", found, fix)]) from error
+            found = "is not the URL of a database that is known here."
+            raise SettingsError([Problem("environment", None, "MONITORING_DATABASE_URL", found, fix)]) from None
         try:
             database.migrate()
+            _make_logs()
             name, revision = without_password(url), database.revision()
             if format_ is Format.JSON:
                 print_json({"database": name, "revision": revision})
@@ -136,6 +139,16 @@ def migrate(format_: Answer = Format.TABLE) -> None:
             raise StoreError(f"{problem}. Check the path and its permissions.") from error
         finally:
             database.close()
+
+
+def _make_logs() -> None:
+    """Make what logs in PostgreSQL need before somebody who may only write to them does."""
+    from monitoring_pipeline.settings.load import load_monitors
+    from monitoring_pipeline.workflow.logs import make_tables
+
+    directory = deployment_here().monitors_directory
+    for monitor in load_monitors(directory) if any(directory.glob("*.y*ml")) else []:
+        make_tables(monitor, os.environ.get)  # noqa: TID251 - where the addresses of logs are
 
 
 @app.command()

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from monitoring_pipeline.cli.base import Answer, Format, app, deployment_here, plain_errors, print_json
+from monitoring_pipeline.cli.base import Answer, Format, app, deployment_here, listen, plain_errors, print_json
 from monitoring_pipeline.errors import Problem, SettingsError
+from monitoring_pipeline.serve.guard import LOOPBACK
 
 API_KEYS = "MONITORING_API_KEYS"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 MonitorFile = Annotated[Path, typer.Option("--monitor", help="The monitor's YAML file.")]
 
@@ -34,7 +34,6 @@ def serve(
     # libraries are loaded, so it comes first.
     for name, value in (("OMP_NUM_THREADS", "1"), ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")):
         os.environ.setdefault(name, value)  # noqa: TID251 - a command line sets up its process
-    import uvicorn
 
     from monitoring_pipeline.settings.load import load_monitor
     from monitoring_pipeline.workflow.scoring_service import scoring_service, service_clock
@@ -49,7 +48,14 @@ def serve(
         clock = service_clock(deployment, lambda: datetime.now(UTC))  # noqa: TID251 - when a request came
         secret = os.environ.get  # noqa: TID251 - asked when a log in a database is opened
         service = scoring_service(
-            load_monitor(monitor), deployment, clock=clock, rate=rate, poll_s=poll, api_keys=keys, secret=secret
+            load_monitor(monitor),
+            deployment,
+            clock=clock,
+            rate=rate,
+            poll_s=poll,
+            api_keys=keys,
+            secret=secret,
+            hosts=LOOPBACK if host in LOOPBACK else (),
         )
     # Standard output is for the lines of JSON alone.
     lines = logging.StreamHandler()
@@ -57,7 +63,7 @@ def serve(
     logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
     for name in ("mlflow", "alembic", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    uvicorn.run(service, host=host, port=port, workers=1, log_config=None, access_log=False, server_header=False)
+    listen(service, host, port, log_config=None, access_log=False)
 
 
 class _AsJson(logging.Formatter):

@@ -57,7 +57,7 @@ class IntakeProfile:
             mine[problem.rows] = bad[problem.rows] = True
             lost[problem.rows] |= problem.reason in UNPLACED
             values.setdefault(problem.reason.value, {})[problem.column] = len(problem.rows)
-        types = {entry.name: {_type_name(entry.type): rows.num_rows} for entry in rows.schema} if rows.num_rows else {}
+        types = {entry.name: {type_name(entry.type): rows.num_rows} for entry in rows.schema} if rows.num_rows else {}
         return cls(
             rows.num_rows,
             int((~lost).sum()),
@@ -111,11 +111,11 @@ def intake_of_hour(rows: pa.Table, plan: IntakePlan) -> tuple[dict[str, IntakePr
     return profiles, quarantined(rows, found, plan)
 
 
-def _type_name(type_: pa.DataType) -> str:
+def type_name(type_: pa.DataType) -> str:
     """Return the type of the values, however they are encoded."""
     if isinstance(type_, pa.BaseExtensionType):
-        return _type_name(type_.storage_type)
-    return _type_name(type_.value_type) if pa.types.is_dictionary(type_) else str(type_)
+        return type_name(type_.storage_type)
+    return type_name(type_.value_type) if pa.types.is_dictionary(type_) else str(type_)
 
 
 def _duplicates(rows: pa.Table, plan: IntakePlan, placed: npt.NDArray[np.bool_]) -> tuple[int, int]:

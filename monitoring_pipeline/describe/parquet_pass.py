@@ -4,8 +4,9 @@ Reading a whole table costs three times what its columns cost one by one, most o
 Add another way of reading rows in pieces here. Keep counting out: it belongs in `kernel`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import reduce
 from itertools import product
 from pathlib import Path
@@ -24,7 +25,7 @@ class ParquetRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with pq.ParquetFile(path) as file:
+        with _named(path), pq.ParquetFile(path) as file:
             self.schema, self.metadata = file.schema_arrow, file.metadata
         self._texts = [field.name for field in self.schema if _is_text(field.type)]
 
@@ -34,13 +35,8 @@ class ParquetRows:
 
     def select(self, names: list[str]) -> pa.Table:
         """Return some of the columns; raises TableError when the file is broken there."""
-        try:
-            with self.open() as file:
-                return file.read(columns=names, use_threads=False).select(names)
-        except (pa.ArrowException, OSError) as error:
-            said = " ".join(str(error).split())
-            where = f"{self._path}: {', '.join(names)} cannot be read"
-            raise TableError(f"{where} ({said}). Restore or remove the file.") from error
+        with _named(self._path, ", ".join(names)), self.open() as file:
+            return file.read(columns=names, use_threads=False).select(names)
 
     def open(self) -> pq.ParquetFile:
         """Return a reader, which is not to be shared by threads."""
@@ -50,36 +46,57 @@ class ParquetRows:
         )
 
 
+@contextmanager
+def _named(path: Path, what: str = "") -> Iterator[None]:
+    """Say which file, and what of it, is broken."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: no such file. Check the path.") from error
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())
+        broken = f"{what} cannot be read" if what else "not a readable Parquet file"
+        raise TableError(f"{path}: {broken} ({said}). Restore or remove the file.") from error
+
+
 def _is_text(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
 def profile_parquet(
-    path: Path, columns: Mapping[str, Column], version: str, *, time: str | None = None, threads: int = 2
+    path: Path,
+    columns: Mapping[str, Column],
+    version: str,
+    *,
+    time: str | None = None,
+    threads: int = 2,
+    groups: Sequence[int] | None = None,
 ) -> Profile:
-    """Return the profile of all rows of a file, which need not fit into memory.
+    """Return the profile of all rows of a file, which need not fit into memory, or of some row `groups`.
 
     One column of a row group is read and counted while it is still in the processor's cache, then forgotten. The parts
     are merged in the order of the row groups, so that the result depends neither on the threads nor on their timing.
     `time` names the rows' own time, which ages are counted from.
     """
     rows = ParquetRows(path)
-    groups, names = rows.metadata.num_row_groups, frozenset(rows.column_names)
-    pieces = list(product(columns.values(), range(groups)))
+    groups, names = range(rows.metadata.num_row_groups) if groups is None else groups, frozenset(rows.column_names)
+    pieces = list(product(columns.values(), groups))
     parts, waiting = [ColumnProfile.empty(column.bins) for column, _ in pieces], iter(enumerate(pieces))
 
     def describe(_: int) -> None:
         with rows.open() as file:
             for place, (column, group) in waiting:  # each thread takes the next piece when it has done one
-                parts[place] = _piece(file, group, column, time, names)
+                with _named(path, column.read_from):
+                    parts[place] = _piece(file, group, column, time, names)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(describe, range(threads)))
     profiles = {}
     for name, column in columns.items():
-        own_parts, parts = parts[:groups], parts[groups:]
+        own_parts, parts = parts[: len(groups)], parts[len(groups) :]
         profiles[name] = reduce(ColumnProfile.merge, own_parts, ColumnProfile.empty(column.bins))
-    return Profile(version, rows.metadata.num_rows, profiles, bins=bins_digest(columns))
+    counted = sum(rows.metadata.row_group(group).num_rows for group in groups)
+    return Profile(version, counted, profiles, bins=bins_digest(columns))
 
 
 def _piece(file: pq.ParquetFile, group: int, column: Column, time: str | None, names: frozenset[str]) -> ColumnProfile:

@@ -47,7 +47,8 @@ class ColumnProfile:
     counts: rows per bin, shape (bins,). sums: sum of (value - center) per bin, shape (bins,), or (0,).
     squares: sum of (value - center)². invalid: infinite values, or what is no number in a column of numbers.
     unseen: the heaviest categories the reference never had; unseen_rows counts all of them. distinct: how many
-    categories there were; numbers have none, since a hash of every value costs more than all other counters together.
+    categories there were; numbers have none, since a hash of every value costs more than all other counters together,
+    and where a database counted, very many names have none.
     """
 
     counts: IntArray
@@ -110,7 +111,7 @@ class ColumnProfile:
             max(self.high, other.high),
             _heaviest(unseen),
             self.unseen_rows + other.unseen_rows,
-            self.distinct.merge(other.distinct) if self.distinct and other.distinct else self.distinct,
+            self.distinct.merge(other.distinct) if self.distinct and other.distinct else None,
         )
 
     @property

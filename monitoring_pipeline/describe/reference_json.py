@@ -59,12 +59,27 @@ def reference_to_json(reference: Reference) -> dict[str, Any]:
 
 
 def reference_from_json(document: Mapping[str, Any]) -> Reference:
-    """Read a stored document; raises ReferenceError when it is not intact."""
+    """Read a stored document; raises ReferenceError when it is not intact, or is none."""
+    if not isinstance(document, Mapping):
+        raise ReferenceError(f"a reference is a JSON mapping, found {type(document).__name__}. Rebuild it.")
     where = f"reference of {document.get('model')} v{document.get('version')}"
     if document.get("format") != FORMAT:
         raise ReferenceError(f"{where}: format {document.get('format')!r}, needed {FORMAT}. Rebuild the reference.")
     content = {name: value for name, value in document.items() if name != "digest"}
-    if (found := document_digest(content)) != document.get("digest"):
+    try:
+        found = document_digest(content)
+        return _read(document, where, found)
+    except ReferenceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whoever writes to the registry can make one that fails anywhere
+        raise ReferenceError(
+            f"{where}: it is not as references are ({type(error).__name__}: {error!s:.200}). Rebuild the reference by "
+            "materialising reference_distributions."
+        ) from None
+
+
+def _read(document: Mapping[str, Any], where: str, found: str) -> Reference:
+    if found != document.get("digest"):
         raise ReferenceError(
             f"{where}: its content has digest {found[:12]}, it claims {str(document.get('digest'))[:12]}: the file "
             "was changed after it was written. Rebuild the reference by materialising reference_distributions."

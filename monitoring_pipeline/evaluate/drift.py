@@ -7,6 +7,7 @@ alike, for all rows and for each segment. Add a distance there. Keep thresholds 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 
@@ -308,63 +309,73 @@ def _column_signals(
 ) -> Iterator[Signal]:
     name = entry.column.name
     pair = Pair(entry.column, reference, current)
+    rows = pair.rows.tolist()
+    nothing = Absence.UNDEFINED, f"no usable value of {name!r} in the window or in what it is held against"
     for metric, found in measured(pair, windows.metrics).items():
+        values, p_values = found.values.tolist(), _p_values(found)
+        highs = None if found.high is None else found.high.tolist()
+        finite = zip(windows.absences, np.isfinite(found.values).tolist(), strict=True)
+        whys = [why or (None if known else nothing) for why, known in finite]
+        details = _details(pair, [why is None for why in whys], unseen) if metric == "psi" else None
+        shared = partial(
+            Signal,
+            metric=f"drift.{metric}",
+            model=windows.reference.model,
+            version=windows.reference.version,
+            unit=METRICS[metric].unit,
+            column=name,
+            segment=windows.segment,
+            baseline=windows.baseline,
+            span=windows.span,
+        )
         for index, (start, end) in enumerate(windows.spans):
-            absence, value = windows.absences[index], float(found.values[index])
-            if absence is None and not np.isfinite(value):
-                absence = (
-                    Absence.UNDEFINED,
-                    f"no usable value of {name!r} in the window or in what it is held against",
-                )
-            yield Signal(
-                metric=f"drift.{metric}",
-                model=windows.reference.model,
-                version=windows.reference.version,
-                window_start=start,
-                window_end=end,
-                value=None if absence else value,
-                absence=absence[0] if absence else None,
-                reason=absence[1] if absence else "",
-                unit=METRICS[metric].unit,
-                rows=int(pair.rows[index]),
-                low=value if found.high is not None and not absence else None,
-                high=float(found.high[index]) if found.high is not None and not absence else None,
-                column=name,
-                segment=windows.segment,
-                baseline=windows.baseline,
-                span=windows.span,
-                p_value=_p_value(found, index) if not absence else None,
-                detail=_detail(pair, index, unseen) if metric == "psi" and not absence else {},
+            place = {"window_start": start, "window_end": end, "rows": rows[index]}
+            if (why := whys[index]) is not None:
+                yield shared(**place, absence=why[0], reason=why[1])
+                continue
+            yield shared(
+                **place,
+                value=values[index],
+                low=values[index] if highs else None,
+                high=highs[index] if highs else None,
+                p_value=p_values[index] if p_values else None,
+                detail=details[index] if details else {},
             )
 
 
-def _p_value(found: Measured, index: int) -> float | None:
+def _p_values(found: Measured) -> list[float] | None:
     if found.p_values is None:
         return None
     # Where rows are too few for theory to say anything, nothing speaks against chance.
-    return float(found.p_values[index]) if np.isfinite(found.p_values[index]) else 1.0
+    values: list[float] = np.where(np.isfinite(found.p_values), found.p_values, 1.0).tolist()
+    return values
 
 
-def _detail(pair: Pair, index: int, unseen: _Unseen) -> dict[str, object]:
-    """Return the coarse bins that make most of the PSI, and the unseen categories by name."""
-    contributions = pair.contributions[index]
-    before, now = (side[index if len(side) > 1 else 0] for side in pair.smoothed)
-    moved = [
-        {
-            "bin": bin_name(pair.column.bins, int(place)),
-            "contribution": round(float(contributions[place]), 6),
-            "reference": round(float(before[place]), 6),
-            "current": round(float(now[place]), 6),
-            "direction": "up" if now[place] > before[place] else "down",
-        }
-        for place in np.argsort(-contributions, kind="stable")[:MOST_MOVED]
-        if contributions[place] > 0
-    ]
-    detail: dict[str, object] = {"bins": moved}
-    if pair.current.unseen[index]:  # most windows have none, and looking for their names takes as long as all the rest
-        names = unseen.unseen_names(pair.column.name, index)
-        detail["unseen"] = dict(list(names.items())[:MOST_MOVED])
-    return detail
+def _details(pair: Pair, wanted: Sequence[bool], unseen: _Unseen) -> list[dict[str, object]]:
+    """Return of every wanted window the coarse bins that make most of the PSI, and the unseen categories by name."""
+    order = np.argsort(-pair.contributions, axis=-1, kind="stable")[:, :MOST_MOVED]
+    sides = pair.contributions, *(np.broadcast_to(side, pair.contributions.shape) for side in pair.smoothed)
+    largest = zip(order.tolist(), *(np.take_along_axis(side, order, axis=-1).tolist() for side in sides), strict=True)
+    names = [bin_name(pair.column.bins, place) for place in range(pair.contributions.shape[-1])]
+    found: list[dict[str, object]] = [{} for _ in wanted]
+    for index, bins in enumerate(largest):
+        if not wanted[index]:
+            continue
+        found[index]["bins"] = [
+            {
+                "bin": names[place],
+                "contribution": round(contribution, 6),
+                "reference": round(before, 6),
+                "current": round(now, 6),
+                "direction": "up" if now > before else "down",
+            }
+            for place, contribution, before, now in zip(*bins, strict=True)
+            if contribution > 0
+        ]
+        if pair.current.unseen[index]:  # most have none, and looking for their names takes as long as all the rest
+            new = unseen.unseen_names(pair.column.name, index)
+            found[index]["unseen"] = dict(list(new.items())[:MOST_MOVED])
+    return found
 
 
 def bin_name(bins: Bins, place: int) -> str:

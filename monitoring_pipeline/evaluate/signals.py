@@ -34,6 +34,7 @@ class Absence(StrEnum):
     NO_REFERENCE = "no_reference"
     MISSING_COLUMN = "missing_column"
     UNDEFINED = "undefined"  # the formula divides by zero on these rows
+    SUPPRESSED = "suppressed"  # so few rows that a number would say something of one of them
     FAILED = "failed"
 
 

@@ -6,8 +6,9 @@ about a drift out, it belongs in rules and triggers.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 
@@ -29,6 +30,9 @@ ERROR_SERIES = (
 SeriesKey = tuple[str, str, str, str]
 History = Mapping[SeriesKey, Mapping[datetime, float]]
 """Known values of past hours by metric, column, baseline and window name; of segments there are none."""
+
+Span = tuple[datetime, datetime]
+EVER: Span = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 class DriftType(StrEnum):
@@ -87,29 +91,32 @@ class _Finding:
         return f"{self.name} not known: {self.known} of {self.asked} known{without}"
 
 
-def diagnose_drift(verdicts: Sequence[Verdict], history: History, *, outputs: Collection[str]) -> list[DriftDiagnosis]:
+def diagnose_drift(
+    verdicts: Sequence[Verdict], history: History, *, outputs: Collection[str], seen: Span = EVER
+) -> list[DriftDiagnosis]:
     """Return the types of drift that the verdicts on one version in one hour show; several may hold at once.
 
     `outputs` names the columns with the score and the predicted class; drift of any other column is drift of an input.
-    What is unknown never counts as unmoved.
+    Of the history only the hours from the first to the last of `seen` count. What is unknown never counts as unmoved.
     """
     parts: dict[str, dict[str, list[Verdict]]] = {"inputs": {}, "predictions": {}, "outcomes": {}, "errors": {}}
     for verdict in verdicts:
         if (place := _place(verdict, outputs)) is not None:
             parts[place[0]].setdefault(place[1], []).append(verdict)
     inputs, predictions, outcomes, errors = findings = [_finding(name, part) for name, part in parts.items()]
+    diagnosis = partial(_diagnosis, history=history, seen=seen)
     harmless = predictions.unmoved and outcomes.unmoved and errors.unmoved
     found = []
     if inputs.moved and harmless:
-        found.append(_diagnosis(DriftType.VIRTUAL, inputs, findings, history))
+        found.append(diagnosis(DriftType.VIRTUAL, inputs, findings))
     elif inputs.moved:
-        found.append(_diagnosis(DriftType.COVARIATE, inputs, [inputs], history))
+        found.append(diagnosis(DriftType.COVARIATE, inputs, [inputs]))
     if outcomes.moved:
-        found.append(_diagnosis(DriftType.PRIOR, outcomes, [outcomes], history))
+        found.append(diagnosis(DriftType.PRIOR, outcomes, [outcomes]))
     if errors.moved:
-        found.append(_diagnosis(DriftType.CONCEPT, errors, [errors, inputs], history))
+        found.append(diagnosis(DriftType.CONCEPT, errors, [errors, inputs]))
     if predictions.moved:
-        found.append(_diagnosis(DriftType.PREDICTION, predictions, [predictions], history))
+        found.append(diagnosis(DriftType.PREDICTION, predictions, [predictions]))
     if found:
         return found
     everything = all(finding.unmoved for finding in findings)
@@ -171,7 +178,9 @@ def _strength(verdict: Verdict) -> float:
     return float(max(value / threshold, threshold / value))
 
 
-def _diagnosis(kind: DriftType, moved: _Finding, needed: Sequence[_Finding], history: History) -> DriftDiagnosis:
+def _diagnosis(
+    kind: DriftType, moved: _Finding, needed: Sequence[_Finding], history: History, seen: Span
+) -> DriftDiagnosis:
     """Return a diagnosis: its confidence is the known share of what it needs, halved at the very threshold."""
     clear = [finding for finding in needed if finding is moved or finding.unmoved or kind is DriftType.VIRTUAL]
     share = float(np.mean([finding.known / finding.asked if finding in clear else 0.0 for finding in needed]))
@@ -183,17 +192,17 @@ def _diagnosis(kind: DriftType, moved: _Finding, needed: Sequence[_Finding], his
         f"confidence {confidence:.2f}: {share:.0%} of what this type rests on is known and fits, the deciding value is "
         f"{moved.strength:.2f} times its threshold (full at 2)"
     )
-    pattern, started_at = _course(kind, moved, history)
+    pattern, started_at = _course(kind, moved, history, seen)
     return DriftDiagnosis(kind, pattern, confidence, tuple(sentences), started_at)
 
 
-def _course(kind: DriftType, moved: _Finding, history: History) -> tuple[DriftPattern, datetime | None]:
+def _course(kind: DriftType, moved: _Finding, history: History, seen: Span) -> tuple[DriftPattern, datetime | None]:
     """Return the manner of a drift and when it began, as far as the history of its deciding signal tells."""
     assert moved.deciding is not None
     signal = moved.deciding.signal
     names = ERROR_SERIES if kind is DriftType.CONCEPT else ()
     places = [(metric, "", signal.baseline) for metric in names] + [(signal.metric, signal.column, signal.baseline)]
-    series = _series(places, history)
+    series = _series(places, history, seen)
     pattern, started_at = DriftPattern.NONE, None
     if series is not None:
         hours, values, length = series
@@ -205,7 +214,9 @@ def _course(kind: DriftType, moved: _Finding, history: History) -> tuple[DriftPa
     return pattern, started_at
 
 
-def _series(places: Sequence[tuple[str, str, str]], history: History) -> tuple[list[datetime], list[float], int] | None:
+def _series(
+    places: Sequence[tuple[str, str, str]], history: History, seen: Span
+) -> tuple[list[datetime], list[float], int] | None:
     """Return hours, values and window of the first series long enough, of its shortest window.
 
     Windows that overlap turn every step into a ramp, so of a longer window only each one beside the last is taken.
@@ -213,7 +224,8 @@ def _series(places: Sequence[tuple[str, str, str]], history: History) -> tuple[l
     for place in places:
         windows = sorted({key[3] for key in history if key[:3] == place}, key=window_length)
         for window in windows:
-            known, length = history[*place, window], round(window_length(window) / HOUR)
+            known = {at: value for at, value in history[*place, window].items() if seen[0] <= at <= seen[1]}
+            length = round(window_length(window) / HOUR)
             reach = round((max(known) - min(known)) / HOUR) if known else 0
             hours = [max(known) - back * HOUR for back in range(0, reach + 1, length)][::-1] if known else []
             values = [known.get(hour, np.nan) for hour in hours]

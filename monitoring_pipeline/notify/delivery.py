@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Protocol, runtime_checkable
 
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.messages import Message
 
@@ -211,6 +212,7 @@ class _Call:
             claim = self._claim(name)
             if claim is None:
                 break
+            reached("outbox.after_claim")
             done.append((claim.id, name, self._deliver(claim)))
             if done[-1][2] is not Outcome.SENT:
                 break
@@ -228,7 +230,10 @@ class _Call:
             receipt = channel.send(claim.message, dedup_key=claim.dedup_key, thread=claim.thread)
         except Exception as error:  # noqa: BLE001 - a defect in one channel is a failure like any other
             return self._after_failure(claim, _refusal(channel, error))
-        return Outcome.SENT if self.outbox.mark_sent(claim, now=self.clock(), receipt=receipt) else Outcome.FENCED
+        reached("outbox.after_send")
+        kept = self.outbox.mark_sent(claim, now=self.clock(), receipt=receipt)
+        reached("outbox.after_mark")
+        return Outcome.SENT if kept else Outcome.FENCED
 
     def _digest(self, name: str, channel: DigestChannel) -> Entries:
         claims: list[Claim] = []

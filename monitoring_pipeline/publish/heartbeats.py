@@ -9,7 +9,7 @@ from datetime import datetime
 
 from monitoring_pipeline.evaluate.heartbeats import Heartbeat, in_words
 from monitoring_pipeline.publish.exposition import TEXT, page, written
-from monitoring_pipeline.publish.metrics import Families, Family
+from monitoring_pipeline.publish.metrics import Families, Family, Labels
 
 METRIC = "monitoring_heartbeat_timestamp_seconds"
 
@@ -35,7 +35,9 @@ def heartbeat_json(heartbeats: Sequence[Heartbeat], now: datetime) -> str:
 
 def heartbeat_metrics(heartbeats: Sequence[Heartbeat], _now: datetime) -> str:
     """Return the format of the textfile collector: a moment each, 0 where there is none, so that it counts as old."""
-    moments = {(("name", each.name),): each.at.timestamp() if each.at else 0.0 for each in heartbeats}
+    moments: dict[Labels, float] = {
+        (("name", each.name),): each.at.timestamp() if each.at else 0.0 for each in heartbeats
+    }
     family = Family("When a part of the pipeline was last heard from, 0 if never.", moments)
     return page([written(Families({METRIC: family}), TEXT)], TEXT).decode().rstrip()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.errors import RegistryError
 from monitoring_pipeline.retrain.gate import Outcome
 from monitoring_pipeline.retrain.registry import ModelRegistry
@@ -66,6 +67,7 @@ def move_champion(registry: ModelRegistry, model: str, version: str, *, expected
         if standing == expected:
             raise
         return standing
+    reached("alias.after_move")
     return version
 
 

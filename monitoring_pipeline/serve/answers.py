@@ -63,7 +63,8 @@ class Answering:
         """Score requests, record them, and return the answers; raises UnansweredError when nothing can answer."""
         began, at, latency_ms = perf_counter(), self.instrument.clock(), dict[str, float]()
         ids = [each.prediction_id or str(uuid.uuid4()) for each in asked]
-        notes.update({"prediction_id": ids[0]} if len(ids) == 1 else {"prediction_ids": ids})
+        if self.contract.names_ids:
+            notes.update({"prediction_id": ids[0]} if len(ids) == 1 else {"prediction_ids": ids})
         rows = [each.features.model_dump(by_alias=True) for each in asked]
         shared = {"status": "ok", "endpoint": endpoint, "batch_rows": len(ids)}
         records: list[Record] = [{} for _ in ids]

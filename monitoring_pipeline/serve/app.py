@@ -22,6 +22,7 @@ from monitoring_pipeline.errors import MonitoringError
 from monitoring_pipeline.serve.answers import Answering
 from monitoring_pipeline.serve.contract import Contract, Fault, Prediction, Predictions, Problem, Stored
 from monitoring_pipeline.serve.fallback import UnansweredError
+from monitoring_pipeline.serve.guard import Guard, Rate
 from monitoring_pipeline.serve.instrument import Instrument, Watched
 from monitoring_pipeline.serve.recorder import Recorder
 from monitoring_pipeline.serve.reloading import Models
@@ -31,6 +32,9 @@ CANARY = "x-monitoring-canary"
 """A request with this header is a probe: it is answered like any other, and not recorded."""
 
 MAX_BODY = 2**20
+
+RATE = Rate(per_s=2000, burst=4000)
+"""Of one address: more than two cores answer, so that only what is no use anyway is turned away."""
 
 TOLD = 20
 """Mistakes of a request that are listed."""
@@ -51,11 +55,14 @@ def create_app(
     api_keys: Sequence[str] = (),
     begin: Callable[[], str] = str,
     max_body: int = MAX_BODY,
+    rate: Rate = RATE,
+    hosts: Sequence[str] = (),
 ) -> FastAPI:
     """Return the service. Its models are followed while it runs, and its records are stored before it ends.
 
     api_keys: if there are any, every route but `/health` and `/ready` needs one of them, as a bearer token or in
-    `X-API-Key`. begin: names the part that answers first, "" for the usual one: the operator's switch.
+    `X-API-Key`. begin: names the part that answers first, "" for the usual one: the operator's switch. rate: how many
+    requests one address may send. hosts: names the service may be asked for by; any, if there are none.
     """
 
     @asynccontextmanager
@@ -69,11 +76,14 @@ def create_app(
         title=f"{contract.model}: predictions",
         version="1",
         lifespan=lifespan,
+        docs_url=None,  # its pages run scripts of another site
+        redoc_url=None,
         responses={status: {"model": Problem, "description": why} for status, why in PROBLEMS.items()},
         max_body_size=max_body,
         # Its spans go to whatever provider the process has; its logs would hold what callers sent.
         telemetry={"logs": False, "metrics": False},
     )
+    app.add_middleware(Guard, rate=rate, hosts=hosts)
     app.add_middleware(Watched, instrument=instrument)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)

@@ -130,6 +130,7 @@ class Contract:
     context: Sequence[str] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
     max_rows: int = 1000
+    names_ids: bool = True  # in the lines that are logged for requests
 
     @cached_property
     def request(self) -> type[BaseModel]:

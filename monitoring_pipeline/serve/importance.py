@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from monitoring_pipeline.describe.columns import ColumnKind, FloatArray
 from monitoring_pipeline.describe.kernel import category_names, floats_with_nan
 from monitoring_pipeline.describe.outcomes import Task
-from monitoring_pipeline.errors import MonitoringError, RegistryError
+from monitoring_pipeline.errors import MonitoringError, RegistryError, without_password
 from monitoring_pipeline.evaluate.attributions import Importances
 from monitoring_pipeline.serve.scoring import Scorer, load_scorer
 
@@ -48,7 +48,7 @@ class ImportanceRequest:
     looks at half of the rows (of `max_rows` drawn ones), which makes repeats differ as samples of that size do.
     """
 
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)  # it may hold a password
     model_name: str
     version: str
     trusted_types: tuple[str, ...]
@@ -83,10 +83,10 @@ def measure_importance(
             return f"the process cannot be started: {error}"
         if done.returncode or not answer.exists():
             said = done.stderr.strip().splitlines()[-1:] or ["without a word"]
-            return f"the process ended with {done.returncode}: {said[0][:500]}"
+            return without_password(f"the process ended with {done.returncode}: {said[0][:500]}")
         result = json.loads(answer.read_text())
     if "failure" in result:
-        return str(result["failure"])
+        return without_password(str(result["failure"]))
     return {way: Importances.from_json(found) for way, found in result.items()}
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from monitoring_pipeline.capture.predictions import PredictionLog
 from monitoring_pipeline.capture.sampling import id_hashes
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.serve.ledger import Ledger, unaccounted
 
 _log = logging.getLogger(__name__)
@@ -157,7 +158,9 @@ class Recorder:
         began, pause = monotonic(), FIRST_PAUSE_S
         while True:
             try:
+                reached("recorder.before_append")
                 self._log.append(self._model, rows)
+                reached("recorder.after_append")
                 return True
             except Exception as error:  # noqa: BLE001 - each kind of log fails in ways of its own
                 if self._closing.is_set() or monotonic() - began + pause > self._retry_s:

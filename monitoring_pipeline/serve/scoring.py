@@ -13,6 +13,7 @@ import numpy as np
 
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.errors import RegistryError, TableError
+from monitoring_pipeline.serve.artifacts import description, fetching, model_artifacts
 from monitoring_pipeline.serve.trusted import load_trusted
 
 if TYPE_CHECKING:
@@ -58,23 +59,11 @@ def load_scorer(
     MLflow's loader takes the list of trusted types from the model's own files, where whoever wrote the model could
     put anything; so only the download is MLflow's.
     """
-    from mlflow import MlflowClient
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
-
     name = f"{model_name} v{version}"
     with tempfile.TemporaryDirectory(prefix="monitoring-") as private:
-        try:
-            # Not by a models:/ address: MLflow resolves those through settings of the process, whatever is passed.
-            client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-            place = client.get_model_version_download_uri(model_name, str(version))
-            folder = Path(download_artifacts(place, dst_path=private, tracking_uri=tracking_uri))
-            saved = Model.load(folder)
-        except (MlflowException, OSError) as error:
-            raise RegistryError(
-                f"{tracking_uri}: {name} cannot be fetched: {str(error).rstrip('.')}. See that it exists."
-            ) from error
+        with fetching(f"{tracking_uri}: {name} cannot be fetched", "See that it exists."):
+            folder = model_artifacts(tracking_uri, model_name, version).copy("", Path(private))
+            saved = description(folder / "MLmodel", name)
         flavor = saved.flavors.get("sklearn", {})
         if flavor.get("serialization_format") != "skops":
             raise RegistryError(
@@ -82,7 +71,7 @@ def load_scorer(
                 "Log it with mlflow.sklearn.log_model(…, serialization_format='skops')."
             )
         # The name only: a path written into the model's files could lead out of the folder.
-        estimator = load_trusted(folder / Path(flavor["pickled_model"]).name, trusted_types, name)
+        estimator = load_trusted(folder / Path(str(flavor.get("pickled_model"))).name, trusted_types, name)
     if not _serves(estimator, task):
         needed = "regressor" if task is Task.REGRESSION else "binary classifier with probabilities"
         raise RegistryError(f"{name} is a {type(estimator).__name__}, need a {needed}.")

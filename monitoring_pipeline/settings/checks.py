@@ -5,6 +5,7 @@ Monitor, so that they still speak when other parts of the file are wrong; what h
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
@@ -562,6 +563,58 @@ def secrets_stay_outside(data: Data) -> Iterator[Finding]:
             yield Finding(path, "holds a secret, and this file is not a safe place for one.", fix)
 
 
+def personal_data_is_not_needed(data: Data) -> Iterator[Finding]:
+    """What is dropped or hashed is of no use to whatever needs it as it is."""
+    asked, roles = _section(data, "privacy"), _role_columns(data)
+    kinds = {name: path[1] for path, name in _feature_names(data)}
+    as_it_is = {role for role in roles.values() if role.removeprefix("columns.") not in _NAMES}
+    learnt = _section(data, "retraining").get("trainer", "refit") != "none"
+    measured = _section(data, "attributions").get("enabled") is True
+    texts = (text for path, text in strings(data) if path[0] in _LOOK_AT_ROWS)
+    watched = {*roles, *(name for text in texts for name in (text, *re.findall(r"\w+", text)))}
+    seen: dict[str, str] = {}
+    for way in ("hash", "drop", "redact_categories"):
+        for index, name in _texts(asked.get(way)):
+            place: Path = ("privacy", way, index)
+            if name in seen:
+                yield Finding(place, f"{name!r} is already under {seen[name]}.", "Keep it in one list.")
+            elif way == "drop" and name in watched:
+                yield Finding(place, f"{name!r} is watched, so it cannot be dropped.", "Hash it, or watch it no more.")
+            elif name in kinds and kinds[name] != "categorical":
+                fix = "Only names can be digests: drop it and watch it no more, or let it be."
+                yield Finding(place, f"{name!r} is a {kinds[name]} feature.", fix)
+            elif roles.get(name) in as_it_is or (way == "redact_categories" and name in roles):
+                fix = "Ids and entities can be hashed; times, outputs and labels are needed as they are."
+                yield Finding(place, f"{name!r} is the column of {roles[name]}.", fix)
+            elif way == "hash" and name in kinds and learnt:
+                fix = "Put it under redact_categories, or set retraining.trainer to none."
+                yield Finding(place, f"{name!r} is a feature, and challengers would learn digests of it.", fix)
+            elif name in kinds and measured:
+                fix = "Set attributions.enabled to false: the model would be shown digests."
+                yield Finding(place, f"{name!r} is a feature whose importance is measured.", fix)
+            seen.setdefault(name, way)
+
+
+def databases_see_rows_as_they_are(data: Data) -> Iterator[Finding]:
+    """A database describes the rows it has, and no others."""
+    if _section(data, "engine").get("kind") != "sql":
+        return
+    if _section(data, "log").get("kind") != "sql":
+        yield Finding(("engine", "kind"), "sql counts in the table of a log of kind sql.", "Name it under log.")
+    for way in ("hash", "drop", "redact_categories"):
+        if _texts(_section(data, "privacy").get(way)):
+            fix = "Choose engine: {kind: local}, or name a view without these values under log."
+            yield Finding(("privacy", way), "cannot be kept by a database that describes its rows itself.", fix)
+
+
+_NAMES = frozenset({"prediction_id", "entity", "request", "item"})
+"""Roles of columns whose values are only compared with each other."""
+
+
+_LOOK_AT_ROWS = frozenset({"features", "segments", "fairness", "freshness", "business", "experiments", "slices"})
+"""Sections whose texts are names of columns, or formulas of them."""
+
+
 Check = Callable[[Data], Iterator[Finding]]
 
 CHECKS: tuple[Check, ...] = (
@@ -581,5 +634,7 @@ CHECKS: tuple[Check, ...] = (
     people_are_known,
     routes_lead_somewhere,
     promises_are_measured,
+    personal_data_is_not_needed,
+    databases_see_rows_as_they_are,
     secrets_stay_outside,
 )

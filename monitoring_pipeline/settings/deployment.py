@@ -3,17 +3,20 @@
 Add a place or an interval here, with its variable and default. Keep what belongs to one model out: that is its YAML.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from monitoring_pipeline.errors import Problem, SettingsError
+from monitoring_pipeline.errors import Problem, SettingsError, without_password
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Deployment:
-    """The places of one deployment. `clock_file`, if any, holds the time a replay has reached, in ISO format."""
+    """The places of one deployment.
+
+    `clock_file`, if any, holds the time a replay has reached, in ISO format. `data` is where logs and what is made of
+    them are, a folder or `s3://bucket/prefix`; empty, they are with the rest of the state.
+    """
 
     state_directory: Path
     monitors_directory: Path
@@ -21,14 +24,17 @@ class Deployment:
     database_url: str
     clock_file: Path | None = None
     sensor_seconds: int = 30
+    data: str = ""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str], *, root: Path) -> "Deployment":
         """Return the deployment that `env` describes; relative paths start at `root`, an empty variable is unset.
 
         MONITORING_HOME (.monitoring), MONITORING_MONITORS (monitors), MONITORING_DATABASE_URL and MLFLOW_TRACKING_URI
-        (SQLite files in the home), MONITORING_CLOCK (none), MONITORING_SENSOR_SECONDS (30).
+        (SQLite files in the home), MONITORING_CLOCK (none), MONITORING_SENSOR_SECONDS (30), MONITORING_DATA (`data` in
+        the home).
         """
+        data = env.get("MONITORING_DATA") or ""
         home = root / (env.get("MONITORING_HOME") or ".monitoring")
         clock = env.get("MONITORING_CLOCK")
         return cls(
@@ -38,17 +44,16 @@ class Deployment:
             database_url=env.get("MONITORING_DATABASE_URL") or f"sqlite:///{home / 'monitoring.db'}",
             clock_file=root / clock if clock else None,
             sensor_seconds=_seconds(env.get("MONITORING_SENSOR_SECONDS") or "30"),
+            data=str(root / data) if data and "://" not in data else data,
         )
+
+    @property
+    def data_address(self) -> str:
+        return self.data or str(self.state_directory / "data")
 
     def __repr__(self) -> str:
         shown = (f"{entry.name}={without_password(str(getattr(self, entry.name)))!r}" for entry in fields(self))
         return f"Deployment({', '.join(shown)})"
-
-
-def without_password(address: str) -> str:
-    """Return an address with everything hidden that stands between its user and its host, and in password options."""
-    address = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", address)
-    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&\s]+", r"\1***", address)
 
 
 def _seconds(text: str) -> int:

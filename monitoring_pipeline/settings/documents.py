@@ -3,6 +3,7 @@
 Add what concerns the syntax of any settings file here. Keep the meaning of keys out: it belongs in `monitor`.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from monitoring_pipeline.errors import Problem
 
 Path = tuple[str | int, ...]
+
+MOST_ENTRIES = 20_000
+"""Keys and items of a file, aliases written out: a few lines of aliases of aliases stand for more than fit anywhere."""
 
 _SECRET = re.compile(
     r"xox[a-z]-|xapp-|whsec_|hooks\.slack\.com/services/|AKIA[0-9A-Z]{16}|-----BEGIN|://[^/\s:@]+:[^/\s@]+@",
@@ -62,13 +66,18 @@ def read_document(text: str, file: str) -> Document:
         return _unreadable(file, str(error.problem or error.context), mark.line + 1 if mark else None)
     except YAMLError as error:
         return _unreadable(file, str(error).splitlines()[0], None)
+    except RecursionError:
+        return _unreadable(file, "lists or mappings lie too deep in one another", None)
     if not isinstance(root, MappingNode):
         found = "is empty" if root is None else "does not hold a mapping"
         fix = "Start with `model: <name>`."
         return Document(file, {}, {}, (Problem(file, 1, "the file", f"{found}.", fix),))
     lines: dict[Path, int] = {(): 1}
     problems: list[Problem] = []
-    data = _Reader(file, yaml, lines, problems).plain(root, (), ())
+    try:
+        data = _Reader(file, yaml, lines, problems).plain(root, (), ())
+    except _TooMuchError:
+        return _unreadable(file, f"it has more than {MOST_ENTRIES:,} entries, aliases written out", None)
     return Document(file, data, lines, tuple(problems))
 
 
@@ -86,6 +95,10 @@ def _unreadable(file: str, message: str, line: int | None) -> Document:
     return Document(file, {}, {}, (problem,))
 
 
+class _TooMuchError(Exception):
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     file: str
@@ -101,6 +114,8 @@ class _Reader:
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         inside = (*inside, node)
+        if len(self.lines) + len(node.value) > MOST_ENTRIES:
+            raise _TooMuchError
         if isinstance(node, SequenceNode):
             for index, item in enumerate(node.value):
                 self.lines[(*path, index)] = item.start_mark.line + 1
@@ -122,8 +137,10 @@ class _Reader:
         if str(node.tag).endswith(":timestamp"):
             return node.value
         try:
-            return self.yaml.constructor.construct_object(node)
-        except (YAMLError, ValueError):
+            value = self.yaml.constructor.construct_object(node)
+            json.dumps(value)  # no bytes, and no number of thousands of digits
+            return value
+        except (YAMLError, ValueError, TypeError, LookupError):
             self._add(node, path, f"has a value that tag {node.tag} cannot hold.", "Write plain text or a number.")
             return None
 

@@ -47,6 +47,7 @@ from monitoring_pipeline.settings.defaults import (
     long_window,
     watched_metrics,
 )
+from monitoring_pipeline.settings.engine import EngineForm, LocalEngine
 from monitoring_pipeline.settings.escalation import Escalation, OnCall
 from monitoring_pipeline.settings.evidently import Evidently
 from monitoring_pipeline.settings.experiments import Experiment
@@ -54,7 +55,9 @@ from monitoring_pipeline.settings.freshness import Freshness
 from monitoring_pipeline.settings.logs import LogForm, ParquetLog
 from monitoring_pipeline.settings.objectives import Objectives
 from monitoring_pipeline.settings.operations import Operations
+from monitoring_pipeline.settings.privacy import Privacy
 from monitoring_pipeline.settings.quality import Quality
+from monitoring_pipeline.settings.retention import Retention
 from monitoring_pipeline.settings.retraining import Retraining
 from monitoring_pipeline.settings.sections import (
     Band,
@@ -105,7 +108,9 @@ class Monitor(Section):
     classes: tuple[str, ...] = ()
     columns: LogColumns = LogColumns()
     labels: Labels = Labels()
+    privacy: Privacy = Privacy()
     log: LogForm = ParquetLog()
+    engine: EngineForm = LocalEngine()
     aliases: tuple[Name, ...] = Field(default=("champion", "challenger", "shadow"), min_length=1)
     windows: tuple[WindowName, ...] = Field(default=("1h", "24h", "7d"), min_length=1)
     segments: Segments = Segments()
@@ -127,6 +132,7 @@ class Monitor(Section):
     limits: Mapping[str, LimitForm] = Field(default_factory=dict)
     rules: tuple[RuleForm, ...] | None = None
     retraining: Retraining = Retraining()
+    retention: Retention | None = None
     notifications: Notifications = Notifications()
     incidents: Grouping = Grouping()
     on_call: OnCall = OnCall()
@@ -243,7 +249,7 @@ class Monitor(Section):
 
     def fairness_policy(self) -> FairnessPolicy:
         """Return which groups are compared."""
-        plan, rows = self.outcome_plan(), self.fairness.min_rows
+        plan, rows = self.outcome_plan(), max(self.fairness.min_rows, self.privacy.min_group)
         return FairnessPolicy(self.lengths, plan.grouping, plan, rows, self.performance.min_coverage)
 
     def performance_policy(self) -> PerformancePolicy:
@@ -289,7 +295,7 @@ class Monitor(Section):
         rails = asked.guard_rails.policy(
             segments=Groups(self.segments.columns, intersections=False, most=self.segments.most),
             groups=self.outcome_plan().grouping,
-            min_rows=self.fairness.min_rows,
+            min_rows=max(self.fairness.min_rows, self.privacy.min_group),
         )
         metric = asked.metric if "metric" in asked.model_fields_set else METRICS.get(self.task, (asked.metric,))[0]
         return GatePolicy(metric=metric, margin=asked.margin, rails=rails)

@@ -28,11 +28,11 @@ class Slices(Section):
     max_rows: Count = 100_000
     alpha: Share = 0.05
 
-    def policy(self, plan: OutcomePlan, *, min_coverage: float) -> SlicePolicy:
+    def policy(self, plan: OutcomePlan, *, min_coverage: float, min_group: int = 1) -> SlicePolicy:
         return SlicePolicy(
             plan,
             self.columns,
-            self.min_rows,
+            max(self.min_rows, min_group),
             self.most,
             self.max_candidates,
             self.max_rows,

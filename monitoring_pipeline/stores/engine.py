@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.notify.alerts import json_ready
+from monitoring_pipeline.stores.roles import grant_on_state
 
 Result = TypeVar("Result")
 
@@ -33,7 +34,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = sa.create_engine(
-            url, pool_pre_ping=not url.startswith("sqlite"), json_serializer=lambda value: json.dumps(json_ready(value))
+            url,
+            pool_pre_ping=not url.startswith("sqlite"),
+            json_serializer=lambda value: json.dumps(json_ready(value)),
+            hide_parameters=True,  # an error may be logged, and rows hold what people are
         )
         self._writing = self._engine.execution_options(writes=True)
         self._name = self._engine.url.render_as_string(hide_password=True)
@@ -66,6 +70,7 @@ class Database:
         """Bring the tables to the newest revision, or up to one; any number of processes may do so at the same time."""
         from alembic import command
         from alembic.config import Config
+        from alembic.util import CommandError
 
         if self._is_sqlite and self._engine.url.database not in (None, "", ":memory:"):
             self._prepare_sqlite_file(Path(self._engine.url.database).absolute())
@@ -75,7 +80,14 @@ class Database:
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            try:
+                command.upgrade(config, revision)
+            except CommandError as error:
+                raise StoreError(
+                    f"state database {self._name}: {error}. A newer version of this program has migrated it: upgrade "
+                    "this one."
+                ) from error
+            grant_on_state(connection)
 
     def revision(self) -> str | None:
         """Return the revision the tables are at; None before the first migration."""

@@ -17,7 +17,7 @@ from monitoring_pipeline.judge.rules import RuleOutcome
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.notify.alerts import json_ready
 from monitoring_pipeline.stores.files import parquet_bytes, publish
-from monitoring_pipeline.stores.hourly import signals_table
+from monitoring_pipeline.stores.signal_tables import signals_table
 
 PLACE = ("window", "model", "version", "metric", "column", "segment", "baseline")
 TIMES = ("window_start", "window_end")

@@ -1,39 +1,40 @@
-"""What the hourly assets produce, one Parquet file per model, kind and hour: samples, profiles, signals and the like.
+"""What the hourly assets produce, by model, kind and hour: samples, profiles, signals and the like.
 
-    <kind>/model=<name>/2013-04-18T05Z.parquet
-
-An hour that was processed has a file, even when it is empty: a missing file means "not done yet". Add a kind of
-hourly record here, with its columns. Keep what the records mean out: they belong to the stages.
+An hour that was processed has a table, even when it is empty: a missing one means "not done yet", or expired. Add a
+kind of hourly record here, with its columns. Keep what the records mean out: they belong to the stages.
 """
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.outcome_plan import outcome_from_json
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
-from monitoring_pipeline.evaluate.signals import Absence, Signal
+from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import WhyNot
 from monitoring_pipeline.judge.drift_types import DriftDiagnosis, DriftType, SeriesKey
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.stats.cardinality import DistinctCount
 from monitoring_pipeline.stats.change_points import DriftPattern
-from monitoring_pipeline.stores.files import parquet_bytes, publish, read_parquet
-from monitoring_pipeline.stores.parquet import hour_name, model_folder, parse_hour
-
-TIME = pa.timestamp("us", tz="UTC")
+from monitoring_pipeline.stores.hours import HourFiles
+from monitoring_pipeline.stores.signal_tables import (
+    TIME,
+    signals_of,
+    signals_table,
+    verdict_of,
+    verdict_row,
+    verdicts_of,
+    verdicts_table,
+)
 
 PROFILE_SCHEMA = pa.schema(
     [
@@ -58,35 +59,6 @@ PROFILE_SCHEMA = pa.schema(
 RECORD_SCHEMA = pa.schema([("version", pa.string()), ("labelled", pa.int64()), ("record", pa.string())])
 """Of records that merge: JSON text, and beside it what is asked for over long stretches of time."""
 
-SIGNAL_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("metric", "model", "version")),
-        *((name, TIME) for name in ("window_start", "window_end")),
-        ("window", pa.string()),
-        ("value", pa.float64()),
-        *((name, pa.string()) for name in ("absence", "reason", "unit")),
-        ("rows", pa.int64()),
-        *((name, pa.float64()) for name in ("low", "high")),
-        *((name, pa.string()) for name in ("column", "segment", "baseline")),
-        *((name, pa.float64()) for name in ("baseline_value", "p_value")),
-        ("span", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
-
-SIGNAL_FIELDS = fields(Signal)
-
-VERDICT_SCHEMA = pa.schema(
-    [
-        *SIGNAL_SCHEMA,
-        ("level", pa.string()),
-        ("threshold", pa.float64()),
-        ("threshold_origin", pa.string()),
-        ("verdict_reason", pa.string()),
-        ("q_value", pa.float64()),
-    ]
-)
-
 DIAGNOSIS_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("type", "pattern")),
@@ -106,6 +78,10 @@ RULE_SCHEMA = pa.schema(
 )
 
 
+DAILY_PROFILES, DAILY_OUTCOMES = "daily_profiles", "daily_outcomes"
+"""Kinds of records of whole days, kept with their first hour: what is left when the hours have expired."""
+
+
 class Record(Protocol):
     """What merges and is kept as JSON."""
 
@@ -115,51 +91,20 @@ class Record(Protocol):
 AnyRecord = TypeVar("AnyRecord")
 
 
-def signals_table(signals: Iterable[Signal]) -> pa.Table:
-    """Return signals as a table, one row each; `detail` is JSON text."""
-    return pa.Table.from_pylist([_signal_row(signal) for signal in signals], schema=SIGNAL_SCHEMA)
+class HourlyStore(HourFiles):
+    """Hourly results of all models below one place."""
 
-
-def verdicts_table(verdicts: Iterable[Verdict]) -> pa.Table:
-    """Return verdicts as a table: the columns of their signals and four more."""
-    return pa.Table.from_pylist([verdict_row(verdict) for verdict in verdicts], schema=VERDICT_SCHEMA)
-
-
-class HourlyStore:
-    """Hourly results of all models below one folder. Every write replaces the hour as a whole."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def hours(self, kind: str, model: str) -> list[datetime]:
-        """Return the hours of a kind that have been processed, oldest first."""
-        return sorted(parse_hour(path.stem) for path in model_folder(self._root, kind, model).glob("*.parquet"))
-
-    def write(self, kind: str, model: str, hour: datetime, table: pa.Table) -> None:
-        """Replace one hour of one kind."""
-        publish(self._path(kind, model, hour), parquet_bytes(table))
-
-    def read(
-        self, kind: str, model: str, start: datetime, end: datetime, columns: Sequence[str] | None = None
-    ) -> dict[datetime, pa.Table]:
-        """Return the hours in [start, end) that have been processed, or only some of their columns."""
-        folder = model_folder(self._root, kind, model)
-        wanted = [(start + step * HOUR) for step in range(round((end - start) / HOUR))]
-        paths = [(hour, path) for hour in wanted if (path := folder / f"{hour_name(hour)}.parquet").exists()]
-        with ThreadPoolExecutor(2) as pool:
-            tables = pool.map(lambda item: read_parquet(item[1], columns), paths)
-            return {hour: table for (hour, _), table in zip(paths, tables, strict=True)}
-
-    def _path(self, kind: str, model: str, hour: datetime) -> Path:
-        return model_folder(self._root, kind, model) / f"{hour_name(hour)}.parquet"
-
-    def write_profiles(self, model: str, hour: datetime, profiles: Sequence[Profile]) -> None:
+    def write_profiles(
+        self, model: str, hour: datetime, profiles: Sequence[Profile], *, kind: str = "profiles"
+    ) -> None:
         rows = [row for profile in profiles for row in _profile_rows(profile)]
-        self.write("profiles", model, hour, pa.Table.from_pylist(rows, schema=PROFILE_SCHEMA))
+        self.write(kind, model, hour, pa.Table.from_pylist(rows, schema=PROFILE_SCHEMA))
 
-    def read_profiles(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[Profile]]:
+    def read_profiles(
+        self, model: str, start: datetime, end: datetime, *, kind: str = "profiles"
+    ) -> dict[datetime, list[Profile]]:
         """Return the profiles of every described hour; an hour without rows has an empty list."""
-        return {hour: _profiles(table) for hour, table in self.read("profiles", model, start, end).items()}
+        return {hour: _profiles(table) for hour, table in self.read(kind, model, start, end).items()}
 
     def read_served(self, model: str, start: datetime, end: datetime) -> dict[datetime, dict[str, int]]:
         """Return how many rows each version served in every described hour."""
@@ -171,8 +116,13 @@ class HourlyStore:
         }
 
     def read_labelled(self, model: str, start: datetime, end: datetime) -> dict[datetime, int]:
-        """Return how many labelled predictions every joined hour has, of all versions together."""
+        """Return how many labelled predictions every joined hour has, of all versions together.
+
+        Where hours have expired, those of their day are with its first.
+        """
         tables = self.read("outcomes", model, start, end, ["labelled"])
+        if (before := self.expired("outcomes", model)) and start < before:
+            tables = self.read(DAILY_OUTCOMES, model, start, before, ["labelled"]) | tables
         return {hour: sum(table["labelled"].to_pylist()) for hour, table in tables.items()}
 
     def write_records(self, kind: str, model: str, hour: datetime, records: Mapping[str, Record]) -> None:
@@ -211,7 +161,7 @@ class HourlyStore:
     ) -> dict[datetime, list[Signal]]:
         """Return the signals of [start, end), or only those of some metrics."""
         tables = _of_metrics(self.read(report, model, start, end), metrics)
-        return {hour: [signal_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
+        return {hour: signals_of(table) for hour, table in tables.items()}
 
     def write_verdicts(
         self, model: str, hour: datetime, verdicts: Iterable[Verdict], *, kind: str = "verdicts"
@@ -229,7 +179,7 @@ class HourlyStore:
     ) -> dict[datetime, list[Verdict]]:
         """Return the verdicts of [start, end), or only those on some metrics: a rule looks at few of many."""
         tables = _of_metrics(self.read(kind, model, start, end), metrics)
-        return {hour: [verdict_of(row) for row in table.to_pylist()] for hour, table in tables.items()}
+        return {hour: verdicts_of(table) for hour, table in tables.items()}
 
     def read_series(
         self, model: str, start: datetime, end: datetime, metrics: Iterable[str]
@@ -320,41 +270,6 @@ def _arrays(column: pa.ChunkedArray, dtype: type) -> list[Any]:
     lists = column.combine_chunks()
     values = lists.values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
     return [values[start:end] for start, end in pairwise(lists.offsets.to_pylist())]
-
-
-def _signal_row(signal: Signal) -> dict[str, Any]:
-    row = {entry.name: getattr(signal, entry.name) for entry in SIGNAL_FIELDS}
-    absence = signal.absence.value if signal.absence else None
-    return row | {
-        "window": signal.window,
-        "absence": absence,
-        "detail": json.dumps(signal.detail, sort_keys=True) if signal.detail else None,
-    }
-
-
-def signal_of(row: dict[str, Any]) -> Signal:
-    """Return the signal a row of `signals_table` holds."""
-    known = {entry.name: row[entry.name] for entry in SIGNAL_FIELDS}
-    known["absence"] = Absence(row["absence"]) if row["absence"] else None
-    known["detail"] = json.loads(row["detail"]) if row["detail"] else {}
-    return Signal(**known)
-
-
-def verdict_row(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as one flat row."""
-    return _signal_row(verdict.signal) | {
-        "level": verdict.level.value,
-        "threshold": verdict.threshold,
-        "threshold_origin": verdict.threshold_origin,
-        "verdict_reason": verdict.reason,
-        "q_value": verdict.q_value,
-    }
-
-
-def verdict_of(row: dict[str, Any]) -> Verdict:
-    """Return the verdict a row of `verdicts_table` holds."""
-    found = (row[name] for name in ("threshold", "threshold_origin", "verdict_reason", "q_value"))
-    return Verdict(signal_of(row), Level(row["level"]), *found)
 
 
 def _rule_row(outcome: RuleOutcome) -> dict[str, Any]:

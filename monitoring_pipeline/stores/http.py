@@ -13,6 +13,7 @@ from http.client import HTTPException, IncompleteRead
 from urllib.error import URLError
 
 from monitoring_pipeline.errors import StoreError
+from monitoring_pipeline.notify.channels.connections import opener
 
 LARGEST_ANSWER = 1_000_000
 """Bytes of an answer that are read; what health checks ask for is far smaller."""
@@ -55,7 +56,7 @@ def ask(url: str, *, timeout_s: float, body: object = None, headers: Mapping[str
     start = time.perf_counter()
     try:
         request = urllib.request.Request(url, data, {**sent, **(headers or {})})  # noqa: S310 - checked above
-        with _opener().open(request, timeout=timeout_s) as response:
+        with opener().open(request, timeout=timeout_s) as response:
             found = b""
             # The time-out of a socket starts again with every byte; this one does not.
             while len(found) < LARGEST_ANSWER and (part := response.read1(65536)):
@@ -67,14 +68,6 @@ def ask(url: str, *, timeout_s: float, body: object = None, headers: Mapping[str
             return Answer(response.status, found, 1000 * (time.perf_counter() - start))
     except (OSError, HTTPException, ValueError) as error:
         raise StoreError(_why(error, timeout_s)) from None  # what it is chained to may hold the address
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Return an opener that takes every status as an answer and knows neither redirects nor files."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()):
-        opener.add_handler(handler)
-    return opener
 
 
 def _why(error: Exception, timeout_s: float) -> str:

@@ -8,17 +8,18 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitoring_pipeline.errors import RegistryError
 from monitoring_pipeline.retrain.registry import ModelVersion
+from monitoring_pipeline.serve.artifacts import fetching, model_artifacts, run_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 TOLD = frozenset({"MLmodel", "requirements.txt", "conda.yaml"})
 """Files of a model that differ between any two versions, or hold what its requirements say."""
 
+UNPACKED = 16
+"""How many times as large a table may be in memory as the largest file that is read."""
+
 
 @dataclass(frozen=True, slots=True)
 class MlflowRegistry:
     """The registry behind an MLflow tracking URI. Documents above `max_bytes` are not downloaded."""
 
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)  # it may hold a password
     max_bytes: int = 256 * 2**20
 
     def versions(self, model_name: str) -> list[ModelVersion]:
@@ -89,7 +93,7 @@ class MlflowRegistry:
         with self.download(version, path) as file:
             try:
                 document: object = json.loads(file.read_text("utf-8"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self._unreadable(version, path, "JSON", error) from error
         return document
 
@@ -102,17 +106,25 @@ class MlflowRegistry:
 
     def model_bytes(self, version: ModelVersion) -> int:
         with self._asking(f"the size of {version.name} v{version.version}", "See that its model is still there."):
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-            place = self._client().get_model_version_download_uri(version.name, version.version)
-            return _bytes_of(get_artifact_repository(place, tracking_uri=self.tracking_uri), None)
+            return sum(model_artifacts(self.tracking_uri, version.name, version.version).sizes().values())
 
     def read_parquet(self, version: ModelVersion, path: str) -> pa.Table:
         with self.download(version, path) as file:
             try:
-                return pq.read_table(file, memory_map=False)
-            except pa.ArrowException as error:
+                with pq.ParquetFile(file, memory_map=False) as table:
+                    return self._unpacked(table)
+            except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
                 raise self._unreadable(version, path, "Parquet", error) from error
+
+    def _unpacked(self, table: pq.ParquetFile) -> pa.Table:
+        # A small file may say the same long value a million times.
+        batches, size = [], 0
+        for batch in table.iter_batches():
+            batches.append(batch)
+            size += batch.nbytes
+            if size > UNPACKED * self.max_bytes:
+                raise ValueError(f"it unpacks to more than {UNPACKED * self.max_bytes:,} bytes")
+        return pa.Table.from_batches(batches, table.schema_arrow)
 
     def contents(self, version: ModelVersion) -> dict[str, dict[str, str]]:
         """Return what a version is made of: requirements, the parameters of its run, and digests of the model's files.
@@ -121,15 +133,15 @@ class MlflowRegistry:
         """
         what, cure = f"contents of {version.name} v{version.version}", "See that its run and its model are still there."
         with self._asking(what, cure), tempfile.TemporaryDirectory(prefix="monitoring-") as private:
-            from mlflow.artifacts import download_artifacts, list_artifacts
-
             parameters = dict(self._client().get_run(version.run_id).data.params)
-            folder = self._client().get_model_version_download_uri(version.name, version.version)
+            artifacts = model_artifacts(self.tracking_uri, version.name, version.version, max_bytes=self.max_bytes)
+            if not (sizes := artifacts.sizes()):
+                raise RegistryError(f"{self.tracking_uri}: {what}: its model has no files. {cure}")
             files: dict[str, bytes] = {}
-            if sum(each.file_size or 0 for each in list_artifacts(folder)) <= self.max_bytes:
-                local = Path(download_artifacts(folder, dst_path=private, tracking_uri=self.tracking_uri))
+            if sum(sizes.values()) <= self.max_bytes:
+                local = artifacts.copy("", Path(private))
                 files = {path.name: path.read_bytes() for path in local.rglob("*") if path.is_file()}
-            lines = files.get("requirements.txt", b"").decode().split()
+            lines = files.get("requirements.txt", b"").decode(errors="replace").split()
             return {
                 "requirements": {name: number for name, _, number in (line.partition("==") for line in lines)},
                 "configuration": parameters,
@@ -141,19 +153,13 @@ class MlflowRegistry:
         """Lend a copy of one artifact of the version's run, in a private folder that goes when the block ends."""
         what = f"artifact {path} of {version.name} v{version.version}"
         cure = "Log it with the version; reference rows are logged by log_reference(...) in the training script."
-        with self._asking(what, cure):
-            folder = path.rpartition("/")[0] or None
-            sizes = {each.path: each.file_size for each in self._client().list_artifacts(version.run_id, folder)}
-        if path not in sizes:
-            raise RegistryError(f"{self.tracking_uri}: {what} not found in run {version.run_id}. {cure}")
-        if (size := sizes[path] or 0) > self.max_bytes:
-            raise RegistryError(
-                f"{self.tracking_uri}: {what} has {size:,} bytes, at most {self.max_bytes:,} are read. Log fewer rows."
-            )
         with tempfile.TemporaryDirectory(prefix="monitoring-") as private:
             with self._asking(what, cure):
-                copy = self._client().download_artifacts(version.run_id, path, private)
-            yield Path(copy)
+                artifacts = run_artifacts(self.tracking_uri, version.run_id, what, max_bytes=self.max_bytes)
+                if path not in artifacts.sizes(path.rpartition("/")[0]):
+                    raise RegistryError(f"{self.tracking_uri}: {what} not found in run {version.run_id}. {cure}")
+                copy = artifacts.copy(path, Path(private))
+            yield copy
 
     def _client(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -163,23 +169,14 @@ class MlflowRegistry:
     @contextmanager
     def _asking(self, what: str, cure: str) -> Iterator[None]:
         """Turn what MLflow raises into a RegistryError that says what was asked and what to do."""
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with fetching(f"{self.tracking_uri}: {what}", cure):
             yield
-        except (MlflowException, OSError) as error:
-            raise RegistryError(f"{self.tracking_uri}: {what}: {str(error).rstrip('.')}. {cure}") from error
 
     def _unreadable(self, version: ModelVersion, path: str, kind: str, error: Exception) -> RegistryError:
         return RegistryError(
             f"{self.tracking_uri}: artifact {path} of {version.name} v{version.version} is not {kind}: {error}. "
             "Log it again."
         )
-
-
-def _bytes_of(artifacts: Any, path: str | None) -> int:
-    files = artifacts.list_artifacts(path)
-    return sum(_bytes_of(artifacts, each.path) if each.is_dir else each.file_size or 0 for each in files)
 
 
 def _record(version: "MlflowModelVersion", aliases: Mapping[str, str | int]) -> ModelVersion:

@@ -4,8 +4,9 @@ Add what else is read from a model's description here. Keep the model itself out
 """
 
 import tempfile
+from pathlib import Path
 
-from monitoring_pipeline.errors import RegistryError
+from monitoring_pipeline.serve.artifacts import DESCRIPTION_BYTES, description, fetching, model_artifacts
 
 
 def signature_types(tracking_uri: str, model_name: str, version: str | int) -> dict[str, str]:
@@ -14,23 +15,11 @@ def signature_types(tracking_uri: str, model_name: str, version: str | int) -> d
     The types of columns that may be missing begin with `optional `. Without a signature, or with one that names no
     columns, there are none.
     """
-    from mlflow import MlflowClient
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
-
-    with tempfile.TemporaryDirectory(prefix="monitoring-") as private:
-        try:
-            client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-            folder = client.get_model_version_download_uri(model_name, str(version))
-            # The description only: models can be large, and what is not on disk cannot be loaded by mistake.
-            file = download_artifacts(f"{folder.rstrip('/')}/MLmodel", dst_path=private, tracking_uri=tracking_uri)
-            signature = Model.load(file).signature
-        except (MlflowException, OSError) as error:
-            raise RegistryError(
-                f"{tracking_uri}: the signature of {model_name} v{version} cannot be fetched: "
-                f"{str(error).rstrip('.')}. See that the version exists."
-            ) from error
+    where, cure = f"{tracking_uri}: the signature of {model_name} v{version}", "See that the version exists."
+    with tempfile.TemporaryDirectory(prefix="monitoring-") as private, fetching(f"{where} cannot be fetched", cure):
+        # The description only: models can be large, and what is not on disk cannot be loaded by mistake.
+        artifacts = model_artifacts(tracking_uri, model_name, version, max_bytes=DESCRIPTION_BYTES)
+        signature = description(artifacts.copy("MLmodel", Path(private)), where).signature
     schema = signature.inputs if signature else None
     if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
         return {}

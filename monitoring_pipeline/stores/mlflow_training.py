@@ -122,6 +122,7 @@ def _dataset(record: TrainingRecord, model_name: str) -> Any:
 
 def _experiment_of(client: Any, model_name: str) -> str:
     """Return the experiment of the model's newest version: a challenger belongs beside what it challenges."""
-    quoted = model_name.replace("'", "''")
-    newest = max(client.search_model_versions(f"name = '{quoted}'"), key=lambda version: int(version.version))
+    quote = '"' if "'" in model_name else "'"  # MLflow's filters know no escape, but either kind
+    found = client.search_model_versions(f"name = {quote}{model_name}{quote}")
+    newest = max(found, key=lambda version: int(version.version))
     return str(client.get_run(newest.run_id).info.experiment_id)

@@ -3,7 +3,6 @@
 Add here what else is read of the newest hour alone. Keep what is made of it out: it belongs in publish.
 """
 
-import os
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,17 +11,18 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.columns import NumericBins, bins_digest
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.describe.reference_json import reference_from_json
+from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.evaluate.signals import TRAINING
 from monitoring_pipeline.publish.metrics import COLUMN_LABELS, FEATURE_METRICS, Measured, NewestHour
-from monitoring_pipeline.stores.files import parquet_errors, read_json
+from monitoring_pipeline.stores.files import read_json
 from monitoring_pipeline.stores.hourly import HourlyStore
-from monitoring_pipeline.stores.parquet import model_folder, parse_hour
+from monitoring_pipeline.stores.objects import Place
+from monitoring_pipeline.stores.parquet import model_folder
 
 SETTLED = timedelta(seconds=2)
 """A folder that changed less than this before it was listed may change again within one tick of the file system."""
@@ -34,31 +34,30 @@ class Stamp(NamedTuple):
     """What the newest judged hour of a model is, and which write of it."""
 
     hour: datetime
-    path: Path
-    verdicts: tuple[int, int]
+    verdicts: tuple[int, int] | None
     profiles: tuple[int, int] | None
 
 
 class NewestHours:
     """The newest judged hours below one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self._root = root
         self._hourly = HourlyStore(root)
-        self._listed: dict[str, tuple[int, Path | None]] = {}
+        self._listed: dict[str, tuple[int, datetime | None]] = {}
         self._centers: dict[tuple[str, str, str], dict[str, float]] = {}
 
     def stamp(self, model: str, *, now: datetime) -> Stamp | None:
         """Return what there is to read of a model; None when no hour was ever judged. The same stamp: the same hour."""
-        path = self._newest(model, now)
-        if path is None:
+        hour = self._newest(model, now)
+        if hour is None:
             return None
-        profiles = model_folder(self._root, "profiles", model) / path.name
-        with parquet_errors(path):
-            return Stamp(parse_hour(path.stem), path, _write(path), _write(profiles) if profiles.exists() else None)
+        return Stamp(hour, *(self._hourly.stamp(kind, model, hour) for kind in ("verdicts", "profiles")))
 
-    def _newest(self, model: str, now: datetime) -> Path | None:
+    def _newest(self, model: str, now: datetime) -> datetime | None:
         folder = model_folder(self._root, "verdicts", model)
+        if not isinstance(folder, Path):  # a bucket does not say when something in it last changed
+            return self._hourly.newest("verdicts", model)
         try:
             modified = folder.stat().st_mtime_ns
         except FileNotFoundError:
@@ -66,18 +65,19 @@ class NewestHours:
         known = self._listed.get(model)
         if known is not None and known[0] == modified:
             return known[1]
-        # Not glob: making a path of each of a year of hours takes longer than reading one. Names sort as times do.
-        with os.scandir(folder) as entries:
-            newest = max((entry.name for entry in entries if entry.name.endswith(".parquet")), default=None)
-        path = folder / newest if newest is not None else None
+        hour = self._hourly.newest("verdicts", model)
         if modified < (now - SETTLED).timestamp() * 1e9:
-            self._listed[model] = modified, path
-        return path
+            self._listed[model] = modified, hour
+        return hour
 
     def read(self, model: str, stamp: Stamp) -> NewestHour:
         """Return the hour: what is known of all traffic, against training, and how many verdicts there are of all."""
-        with parquet_errors(stamp.path), pq.ParquetFile(stamp.path, memory_map=False) as file:
-            table = file.read(columns=[*Measured._fields, *_PLACE])
+        # Whole, for a part of it would be kept for the next time, and there is none.
+        table = self._hourly.read("verdicts", model, stamp.hour, stamp.hour + HOUR).get(stamp.hour)
+        if table is None:
+            raise StoreError(
+                f"verdicts of {model}, {stamp.hour:%Y-%m-%dT%HZ}: removed since they were found. Try again."
+            )
         levels: Counter[tuple[str, str, str]] = Counter()
         for row in table.group_by(["version", "metric", "level"]).aggregate([([], "count_all")]).to_pylist():
             report = row["metric"].partition(".")[0]
@@ -90,7 +90,7 @@ class NewestHours:
         means = {key: mean for profile in whole for key, mean in self._means(model, profile).items()}
         return NewestHour(model, stamp.hour, tuple(signals), served, means, levels)
 
-    def _reference(self, model: str, version: str) -> Path:
+    def _reference(self, model: str, version: str) -> Place:
         return model_folder(self._root, "references", model) / f"{quote(version, safe='')}.json"
 
     def _means(self, model: str, profile: Profile) -> dict[tuple[str, str], float]:
@@ -121,8 +121,3 @@ def _exported(table: pa.Table) -> pa.ChunkedArray:
     for report in COLUMN_LABELS:
         wanted = pc.or_(wanted, pc.starts_with(metric, f"{report}."))
     return pc.and_(whole, wanted)
-
-
-def _write(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_ino

@@ -119,7 +119,7 @@ class _Rows:
                     if self._is_new(cursor, [relation, hour, digest(content), row_type, None]):
                         cursor.copy_expert(copy.as_string(cursor), BytesIO(content))
                 if lost is not None and lost.num_rows:
-                    content = _ipc_bytes(lost)
+                    content = ipc_bytes(lost)
                     self._is_new(cursor, [relation, hour, digest(content), None, content])
                 yield cursor
 
@@ -182,7 +182,8 @@ def _listed(rows: pa.Table) -> sql.Composable:
     return sql.SQL(", ").join(map(sql.Identifier, rows.column_names))
 
 
-def _ipc_bytes(rows: pa.Table) -> bytes:
+def ipc_bytes(rows: pa.Table) -> bytes:
+    """Return rows in the form in which those without a time are kept."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)

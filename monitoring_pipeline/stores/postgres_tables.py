@@ -28,6 +28,7 @@ from monitoring_pipeline.capture.windows import EPOCH
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.stores.files import digest
 from monitoring_pipeline.stores.postgres_wire import Wire
+from monitoring_pipeline.stores.roles import MONITOR, WRITER
 
 LONGEST = 63
 """Bytes of a name; PostgreSQL cuts off the rest without a word."""
@@ -35,12 +36,14 @@ LONGEST = 63
 ROW_TYPE = "row_type"
 """The column that says what types a row came in."""
 
+FUNCTIONS = ("make_relation", "make_partition", "make_column")
+
 _SESSION = """
 SET TRANSACTION ISOLATION LEVEL {level};
 SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = hex
 """
 
-_TABLES = """
+_BASE = """
 CREATE TABLE IF NOT EXISTS {row_types} (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, relation text NOT NULL, digest text NOT NULL,
     arrow bytea NOT NULL, columns text[] NOT NULL, types text[] NOT NULL, UNIQUE (relation, digest));
@@ -49,16 +52,50 @@ CREATE TABLE IF NOT EXISTS {parts} (
     row_type integer REFERENCES {row_types}, lost bytea, PRIMARY KEY (relation, hour, digest));
 CREATE TABLE IF NOT EXISTS {arrivals} (
     model text NOT NULL, sequence bigint NOT NULL, rows bigint NOT NULL, hours timestamptz[] NOT NULL,
-    PRIMARY KEY (model, sequence));
-CREATE TABLE IF NOT EXISTS {relation} (row_type integer NOT NULL, {time} timestamptz NOT NULL)
-    PARTITION BY RANGE ({time});
-CREATE INDEX IF NOT EXISTS {index} ON {relation} USING brin ({time}) WITH (autosummarize = on)
+    PRIMARY KEY (model, sequence))
 """
 
-# Attached, not created as a partition: that would wait for every reader, and let every other one wait for it.
-_PARTITION = """
-CREATE TABLE IF NOT EXISTS {partition} (LIKE {relation});
-ALTER TABLE {relation} ATTACH PARTITION {partition} FOR VALUES FROM (%s) TO (%s)
+# Run as the owner of the schema whoever calls them: a writer can add to a log what it lacks, and take nothing away.
+_FUNCTIONS = """
+CREATE OR REPLACE FUNCTION {make_relation}(relation text, time_column text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $made$
+BEGIN
+    IF relation !~ '^(predictions|labels)_' THEN RAISE 'not the table of a log: %', relation; END IF;
+    EXECUTE format('CREATE TABLE IF NOT EXISTS %I.%I (row_type integer NOT NULL, %I timestamptz NOT NULL)
+        PARTITION BY RANGE (%3$I)', {schema}, relation, time_column);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I.%I USING brin (%I) WITH (autosummarize = on)',
+        relation || '_time', {schema}, relation, time_column);
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = {writer}) THEN
+        EXECUTE format('GRANT INSERT ON %I.%I TO %I', {schema}, relation, {writer});
+        EXECUTE format('GRANT SELECT ON %I.%I TO %I', {schema}, relation, {monitor});
+    END IF;
+END $made$;
+CREATE OR REPLACE FUNCTION {make_partition}(relation text, name text, first timestamptz, past timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $made$
+BEGIN
+    IF relation !~ '^(predictions|labels)_' OR left(name, length(relation) + 1) <> relation || '_' THEN
+        RAISE 'not a partition of a log: %', name;
+    END IF;
+    -- Attached, not created as a partition: that would wait for every reader, and let every other one wait for it.
+    EXECUTE format('CREATE TABLE IF NOT EXISTS %1$I.%2$I (LIKE %1$I.%3$I)', {schema}, name, relation);
+    EXECUTE format('ALTER TABLE %1$I.%2$I ATTACH PARTITION %1$I.%3$I FOR VALUES FROM (%4$L) TO (%5$L)',
+        {schema}, relation, name, first, past);
+END $made$;
+CREATE OR REPLACE FUNCTION {make_column}(relation text, name text, type text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $made$
+BEGIN
+    IF relation !~ '^(predictions|labels)_' THEN RAISE 'not the table of a log: %', relation; END IF;
+    EXECUTE format('ALTER TABLE %I.%I ADD COLUMN %I %s', {schema}, relation, name, type::regtype);
+END $made$;
+REVOKE ALL ON FUNCTION {make_relation}, {make_partition}, {make_column} FROM PUBLIC
+"""
+
+_GRANTS = """
+GRANT USAGE ON SCHEMA {own} TO {writer}, {monitor};
+GRANT EXECUTE ON FUNCTION {make_relation}, {make_partition}, {make_column} TO {writer};
+GRANT INSERT ON {row_types}, {parts}, {arrivals} TO {writer};
+GRANT SELECT ON {row_types}, {arrivals} TO {writer};
+GRANT SELECT ON {row_types}, {parts}, {arrivals} TO {monitor}
 """
 
 
@@ -150,16 +187,41 @@ class Tables:
     def _partition(self, relation: str, start: datetime) -> str:
         return f"{relation}_{start:{'%Y%m%d' if self.length >= timedelta(days=1) else '%Y%m%dT%H'}}"
 
-    def _make_tables(self, cursor: Any, relation: str, time: str, starts: Sequence[datetime]) -> None:
+    def make(self) -> None:
+        """Make what every log of the schema needs, and let the users of deploy/postgres/roles.sql do their work there.
+
+        A user who may only write cannot do this; without such users it is done when the first row comes.
+        """
+        with self.connected() as connection, transaction(connection) as cursor:
+            lock(cursor, f"{self.schema} tables")
+            self._make_base(cursor)
+
+    def _make_base(self, cursor: Any) -> None:
         cursor.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", [self.schema])
         if cursor.fetchone()[0]:  # even where it is there, only some users may ask for it to be created
             self.run(cursor, "CREATE SCHEMA {schema}", schema=sql.Identifier(self.schema))
-        names = {"relation": self.named(relation), "time": sql.Identifier(short(time))}
-        self.run(cursor, _TABLES, **names, index=sql.Identifier(f"{relation}_time"))
+        functions = {name: self.named(name) for name in FUNCTIONS}
+        users = {"writer": WRITER, "monitor": MONITOR}
+        self.run(cursor, _BASE)
+        literals = {name: sql.Literal(user) for name, user in users.items()}
+        self.run(cursor, _FUNCTIONS, **functions, **literals, schema=sql.Literal(self.schema))
+        cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)", [[*users.values()]])
+        if cursor.fetchone()[0] == len(users):
+            named = {name: sql.Identifier(user) for name, user in users.items()}
+            self.run(cursor, _GRANTS, **functions, **named, own=sql.Identifier(self.schema))
+
+    def _make_tables(self, cursor: Any, relation: str, time: str, starts: Sequence[datetime]) -> None:
+        cursor.execute("SELECT to_regproc(%s) IS NULL", [self.named(FUNCTIONS[0]).as_string(cursor)])
+        if cursor.fetchone()[0]:
+            self._make_base(cursor)
+        self._call(cursor, "make_relation", relation, short(time))
         for start in starts:
             if not self._has(cursor, [name := self._partition(relation, start)]):
-                bounds = [start, start + self.length]
-                self.run(cursor, _PARTITION, bounds, relation=self.named(relation), partition=self.named(name))
+                self._call(cursor, "make_partition", relation, name, start, start + self.length)
+
+    def _call(self, cursor: Any, function: str, *values: object) -> None:
+        places = ", ".join(["%s"] * len(values))
+        self.run(cursor, f"SELECT {{function}}({places})", values, function=self.named(function))
 
     def _make_columns(self, cursor: Any, relation: str, wire: Wire) -> list[str]:
         """Return the column of the table for each column of some rows, "" for one without values."""
@@ -177,8 +239,7 @@ class Tables:
             columns.append(column if type_ else "")
             if type_ and column not in types:
                 types[column] = type_
-                names = {"relation": self.named(relation), "column": sql.Identifier(column), "type": sql.SQL(type_)}
-                self.run(cursor, "ALTER TABLE {relation} ADD COLUMN {column} {type}", **names)
+                self._call(cursor, "make_column", relation, column, type_)
         return columns
 
 

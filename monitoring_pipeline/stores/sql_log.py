@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,9 +18,13 @@ import sqlalchemy as sa
 
 from monitoring_pipeline.capture.labels import LabelArrival, LabelColumns
 from monitoring_pipeline.capture.predictions import TIME_TYPE, LogColumns, as_utc
+from monitoring_pipeline.capture.subjects import Subject
 from monitoring_pipeline.capture.windows import EPOCH, HOUR, Window, hour_of
 from monitoring_pipeline.errors import StoreError, TableError
 from monitoring_pipeline.stores.logs import together
+
+if TYPE_CHECKING:
+    from monitoring_pipeline.describe.engines.sql_tables import LoggedTable, Run
 
 MINUTE = timedelta(minutes=1)
 ARRIVED_TOGETHER = 10 * MINUTE
@@ -60,7 +64,7 @@ class SqlPredictionLog:
 
     def __init__(self, url: str, table: SqlTable, columns: LogColumns) -> None:
         self._source = _Source(url, table)
-        self._time = columns.predicted_at
+        self._time, self._key = columns.predicted_at, columns.prediction_id
 
     def append(self, model: str, rows: pa.Table) -> int:
         raise self._source.read_only()
@@ -73,6 +77,47 @@ class SqlPredictionLog:
     def hours(self, model: str, *, since: datetime) -> Sequence[datetime]:
         with self._source.opened() as opened:
             return list(opened.steps(self._time, HOUR, start=hour_of(since)))
+
+    def read_columns(self, window: Window, names: Sequence[str]) -> pa.Table:
+        """Return some columns of all rows of a window."""
+        with self._source.opened() as opened:
+            kept = [name for name in opened.types if name in {self._time, *names}]
+            rows = opened.read(self._time, window.start, window.end, names=kept)
+        return pa.table({}) if rows is None else rows
+
+    def read_where(self, window: Window, condition: str) -> pa.Table:
+        """Return the rows of a window for which a condition of the SQL engine holds."""
+        with self._source.opened() as opened:
+            rows = opened.read(
+                self._time, window.start, window.end, where=sa.literal_column(f"({condition})", sa.Boolean())
+            )
+        return pa.table({}) if rows is None else rows
+
+    @contextmanager
+    def in_place(self) -> Iterator[tuple["Run", "LoggedTable"]]:
+        """Give what runs statements where the rows are, all on one state of them, and the table they speak of."""
+        # With sqlglot, which only this needs.
+        from monitoring_pipeline.stores.sql_in_place import described, on_one_state, rows_of
+
+        with self._source.opened() as opened:
+            table = described(opened.connection.dialect.name, opened.table, opened.types)
+            on_one_state(opened.connection)
+
+            def run(statement: str) -> Sequence[Sequence[Any]]:
+                try:
+                    with self._source.telling():
+                        return rows_of(opened.connection, statement)
+                except StoreError:
+                    opened.connection.rollback()  # the next statement may be one that the database takes
+                    on_one_state(opened.connection)
+                    raise
+
+            yield run, table
+
+    def about(self, subject: Subject) -> pa.Table:
+        """Return which predictions of whatever time are a subject's; there are too few of them to fill the memory."""
+        with self._source.opened() as opened:
+            return opened.about(subject, [self._key, self._time])
 
 
 class SqlLabelLog:
@@ -138,15 +183,20 @@ class _Source:
     def opened(self) -> Iterator["_Opened"]:
         """Give the table in a transaction; what goes wrong becomes a StoreError that shows no password."""
         try:
-            engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+            engine = sa.create_engine(self.url, poolclass=sa.NullPool, hide_parameters=True)
         except (sa.exc.ArgumentError, ValueError, ImportError):  # none is quoted: they would show the password
             raise StoreError(
                 f"log in table {self.table.name!r}: not the URL of a database with an installed driver. Write "
                 "dialect://user:password@host/database, with special characters percent-encoded."
             ) from None
+        with self.telling(), engine.connect() as connection:
+            yield _Opened(connection, self.table, _types(connection, self.table))
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Have what the database refuses become a StoreError."""
         try:
-            with engine.connect() as connection:
-                yield _Opened(connection, self.table, _types(connection, self.table))
+            yield
         except sa.exc.SQLAlchemyError as error:
             why = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
             raise StoreError(
@@ -163,14 +213,27 @@ class _Opened:
     table: SqlTable
     types: Mapping[str, Any]
 
-    def read(self, time: str, start: datetime, end: datetime) -> pa.Table | None:
-        """Return the rows of [start, end) by a column of times, None where there are none."""
+    def read(
+        self,
+        time: str,
+        start: datetime,
+        end: datetime,
+        *,
+        names: Sequence[str] | None = None,
+        where: sa.ColumnElement[bool] | None = None,
+    ) -> pa.Table | None:
+        """Return the rows of [start, end) by a column of times, None where there are none.
+
+        `names` are the columns that are read, all by default, and `where` holds for each of the rows.
+        """
         form = self._form(time)
-        query = self._where(sa.select(*(self._column(name) for name in self.types)), time, start, end)
+        types = {name: type_ for name, type_ in self.types.items() if names is None or name in names}
+        query = self._where(sa.select(*(self._column(name) for name in types)), time, start, end)
+        query = query if where is None else query.where(where)
         result = self.connection.execution_options(stream_results=True).execute(query)
         parts = []
         for rows in result.partitions(ROWS_AT_ONCE):
-            values = zip(self.types.items(), zip(*rows, strict=True), strict=True)
+            values = zip(types.items(), zip(*rows, strict=True), strict=True)
             parts.append(pa.table({name: _arrow(each, self._arrow_type(type_)) for (name, type_), each in values}))
         if (found := together(parts)) is None:
             return None
@@ -196,6 +259,21 @@ class _Opened:
                 raise self._unsorted(time, found)
             yield (start := EPOCH + (moment - EPOCH) // length * length)
             start += length
+
+    def about(self, subject: Subject, wanted: Sequence[str]) -> pa.Table:
+        """Return the wanted columns of the rows that name a subject, and the column that names it."""
+        columns = list(dict.fromkeys([*wanted, subject.column]))
+        if missing := [name for name in columns if name not in self.types]:
+            raise TableError.missing_columns(f"log in table {self.table.name!r}", missing, list(self.types))
+        query = sa.select(*(self._column(name) for name in columns)).select_from(self._rows())
+        for name, value in self.table.only.items():
+            query = query.where(sa.column(sa.quoted_name(name, quote=True)) == value)
+        query = query.where(sa.cast(self._column(subject.column), sa.String()).in_(sorted(subject.values)))
+        rows = self.connection.execute(query).all()
+        values = zip(*rows, strict=True) if rows else [()] * len(columns)
+        return pa.table(
+            {name: _arrow(each, self._arrow_type(self.types[name])) for name, each in zip(columns, values, strict=True)}
+        )
 
     def now(self) -> datetime:
         """Return what time it is in the database."""

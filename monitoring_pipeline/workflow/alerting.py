@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.evaluate.service_health import SLOT
 from monitoring_pipeline.judge.root_causes import Cause
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
@@ -102,6 +103,7 @@ def apply_rule_outcomes(
             for hour, alarmed in news_in(outcomes, standing).items()
         },
     )
+    reached("outcomes.after_apply")
     return [
         {"incident": move.incident.id, "hour": move.incident.last_hour.isoformat(), "step": move.step.value}
         for move in applied.moves

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,9 @@ from monitoring_pipeline.workflow.partitions import last_complete_hour, range_ta
 from monitoring_pipeline.workflow.rehearsal import STORAGE
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.sensors import CATCH_UP_HOURS, IN_PROGRESS
+
+STORED = ("drift_report", "performance_report", "quality_report", "operations_report", "verdicts")
+"""Assets that are made of what is stored: after a change of thresholds, windows or rules nothing else is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,13 @@ def _wrong(option: str, moment: datetime, message: str, fix: str) -> SettingsErr
     return SettingsError([Problem("command line", None, option, f"{moment:%Y-%m-%d %H:%M}Z {message}", fix)])
 
 
-def backfill(monitor: Monitor, start: datetime, end: datetime, *, done: Callable[[int], None]) -> Backfilled:
-    """Compute every hour of [start, end), a month in one run; `done` is told of each hour of each asset."""
+def backfill(
+    monitor: Monitor, start: datetime, end: datetime, *, done: Callable[[int], None], stored: bool = False
+) -> Backfilled:
+    """Compute every hour of [start, end), a month in one run; `done` is told of each hour of each asset.
+
+    `stored`: evaluate and judge again what is described and joined already; neither log is read.
+    """
     monitoring, model = Monitoring(), monitor.registry_name
     check_range(monitor, start, end, now=monitoring.now())
     if not monitoring.references.any_of(model):
@@ -75,7 +83,7 @@ def backfill(monitor: Monitor, start: datetime, end: datetime, *, done: Callable
         first = start
         while first < end:
             last = min(first + (CATCH_UP_HOURS - 1) * HOUR, end - HOUR)
-            runs.append(_run(job, instance, first, last, done))
+            runs.append(_run(job, instance, first, last, done, _keys(monitor, stored=stored)))
             first = last + HOUR
     served = monitoring.hourly.read_served(model, start, end)
     outcomes = monitoring.hourly.read_rules(model, start, end)
@@ -83,14 +91,24 @@ def backfill(monitor: Monitor, start: datetime, end: datetime, *, done: Callable
     return Backfilled(start, end, tuple(runs), sum(sum(rows.values()) for rows in served.values()), dict(fired))
 
 
-def materialisations(monitor: Monitor, start: datetime, end: datetime) -> int:
+def materialisations(monitor: Monitor, start: datetime, end: datetime, *, stored: bool = False) -> int:
     """Return how often `done` is called for [start, end)."""
     with _quiet():
-        return round((end - start) / HOUR) * sum(len(each.keys) for each in hourly_assets(monitor))
+        return round((end - start) / HOUR) * len(_keys(monitor, stored=stored))
+
+
+def _keys(monitor: Monitor, *, stored: bool) -> list[dg.AssetKey]:
+    keys = (key for each in hourly_assets(monitor) for key in each.keys)
+    return [key for key in keys if key.path[-1] in STORED or not stored]
 
 
 def _run(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, first: datetime, last: datetime, done: Callable[[int], None]
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    first: datetime,
+    last: datetime,
+    done: Callable[[int], None],
+    assets: Sequence[dg.AssetKey],
 ) -> str:
     def heard(event: dg.EventLogEntry) -> None:
         if event.dagster_event is not None and event.dagster_event.is_step_materialization:
@@ -99,7 +117,7 @@ def _run(
     run_id = make_new_run_id()
     instance.add_event_listener(run_id, heard)
     result = job.execute_in_process(
-        instance=instance, run_id=run_id, tags=range_tags(first, last), raise_on_error=False
+        instance=instance, run_id=run_id, tags=range_tags(first, last), raise_on_error=False, asset_selection=assets
     )
     if not result.success:
         failed = next(event for event in result.all_events if event.is_step_failure)

@@ -18,6 +18,7 @@ from monitoring_pipeline.workflow.probation import probation_job, probation_sens
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.retraining_sensor import retraining_sensor
 from monitoring_pipeline.workflow.rollback import rollback_job
+from monitoring_pipeline.workflow.storage import storage_job, storage_schedule
 
 
 def build_definitions(
@@ -33,8 +34,11 @@ def build_definitions(
     keeper = keep_up_job(by_model)
     waiting = sensors.keep_up_sensor(by_model, keeper, seconds=sensor_seconds)
     health = health_job(by_model, apply=apply_health)
+    storage = storage_job(by_model)
     shared = dg.Definitions(
-        jobs=[dispatcher, keeper, health], schedules=[health_schedule(health)], sensors=[outbox, waiting]
+        jobs=[dispatcher, keeper, health, storage],
+        schedules=[health_schedule(health), storage_schedule(storage)],
+        sensors=[outbox, waiting],
     )
     own = [monitor_definitions(monitor, sensor_seconds=sensor_seconds) for monitor in monitors]
     resources = dg.Definitions(resources={"monitoring": Monitoring(root=root)})

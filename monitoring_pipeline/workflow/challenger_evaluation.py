@@ -46,12 +46,13 @@ def compare_with_champion(
     challenger = _scorer(monitoring, monitor, json.loads((folder / "challenger.json").read_text())["version"])
     champion = _scorer(monitoring, monitor, monitoring.registry.version(monitor.registry_name, CHAMPION).version)
     rows, time = pd.read_parquet(folder / "holdout.parquet"), monitor.columns.predicted_at
+    shown = monitor.privacy.protection(monitoring.secret, model=monitor.model)
     held = HoldOut(
         rows["actual"].to_numpy(dtype=np.float64),
         champion.score(rows),
         challenger.score(rows),
         units_of(rows[time]),
-        pa.Table.from_pandas(rows, preserve_index=False),
+        shown.redact(pa.Table.from_pandas(rows, preserve_index=False)),
         monitor.task,
         monitor.threshold,
     )

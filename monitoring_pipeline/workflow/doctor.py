@@ -18,13 +18,12 @@ from urllib.request import urlopen
 import sqlalchemy as sa
 
 from monitoring_pipeline.capture.windows import hour_of
-from monitoring_pipeline.errors import MonitoringError
+from monitoring_pipeline.errors import MonitoringError, without_password
 from monitoring_pipeline.evaluate.heartbeats import CLOCKS_DIFFER, in_words, silences
 from monitoring_pipeline.notify.delivery import Channel
 from monitoring_pipeline.notify.messages import Message
 from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.settings.channels import make_channels
-from monitoring_pipeline.settings.deployment import without_password
 from monitoring_pipeline.settings.load import load_monitors
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.settings.services import load_services, services_file

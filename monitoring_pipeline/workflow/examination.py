@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from enum import StrEnum
 from threading import Thread
 
-from monitoring_pipeline.errors import MonitoringError
-from monitoring_pipeline.settings.deployment import Deployment, without_password
+from monitoring_pipeline.errors import MonitoringError, without_password
+from monitoring_pipeline.settings.deployment import Deployment
 
 DEADLINE_S = 20.0
 """A check that has not come back by then has failed."""

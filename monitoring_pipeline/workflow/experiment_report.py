@@ -14,6 +14,7 @@ import pyarrow as pa
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.experiment_arms import ExperimentArm, experiment_arms
 from monitoring_pipeline.evaluate.experiments import ExperimentReport, Recommendation, experiment_report
+from monitoring_pipeline.publish.gate_report import plain
 from monitoring_pipeline.serve.assignment import CONTROL, TREATMENT
 from monitoring_pipeline.settings.experiments import Experiment
 from monitoring_pipeline.settings.monitor import Monitor
@@ -111,12 +112,12 @@ def served_by(monitoring: Monitoring, monitor: Monitor, start: datetime, end: da
 
 def _in_markdown(report: ExperimentReport) -> str:
     lines = [
-        f"**{report.recommendation}**: {'; '.join(report.reasons)}",
+        f"**{report.recommendation}**: {plain('; '.join(report.reasons))}",
         "",
         "| arm | rows | with an outcome |",
         "|---|---:|---:|",
     ]
-    lines += [f"| {arm} | {rows:,} | {report.known.get(arm, 0):,} |" for arm, rows in report.rows.items()]
+    lines += [f"| {plain(arm)} | {rows:,} | {report.known.get(arm, 0):,} |" for arm, rows in report.rows.items()]
     if report.looks:
         lines += [
             "",
@@ -128,5 +129,5 @@ def _in_markdown(report: ExperimentReport) -> str:
             f"| {look.effect.difference:+.4g} | {look.interval[0]:+.4g} to {look.interval[1]:+.4g} |"
             for look in report.looks
         ]
-    lines += ["", *(f"- {rail.in_words()}" for rail in report.guard_rails)]
+    lines += ["", *(f"- {plain(rail.in_words())}" for rail in report.guard_rails)]
     return "\n".join(lines)

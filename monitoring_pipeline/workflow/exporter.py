@@ -25,12 +25,14 @@ from monitoring_pipeline.publish.metrics import (
     never_evaluated,
 )
 from monitoring_pipeline.retrain.promotion import CHAMPION
+from monitoring_pipeline.serve.guard import Guard, Rate
 from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.stores.health_history import HISTORY, read_health
 from monitoring_pipeline.stores.mlflow_alias import version_of_alias
 from monitoring_pipeline.stores.newest_hours import NewestHours, Stamp
+from monitoring_pipeline.stores.objects import place_at
 from monitoring_pipeline.stores.recorded_counts import DatabaseCounts
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Exporter:
         ends: Mapping[str, datetime] | None = None,
     ) -> None:
         self._models, self._clock, self._ends = dict(sorted(models.items())), clock, ends or {}
-        self._hours = NewestHours(deployment.state_directory / "data")
+        self._hours = NewestHours(place_at(deployment.data_address))
         self._counts = DatabaseCounts(StateDatabase(deployment.database_url))
         self._health = deployment.state_directory / HISTORY
         self._host = Host(deployment.state_directory)
@@ -151,11 +153,13 @@ class Exporter:
         return Part(found)
 
 
-def app_of(exporter: Exporter, *, hosts: tuple[str, ...] = ("*",)) -> "Starlette":
+RATE = Rate(per_s=20, burst=200)
+
+
+def app_of(exporter: Exporter, *, hosts: tuple[str, ...] = ()) -> "Starlette":
     """Return the app: `GET /metrics` is the page, `GET /health` says that it listens. `hosts` may be asked for."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
@@ -166,6 +170,5 @@ def app_of(exporter: Exporter, *, hosts: tuple[str, ...] = ("*",)) -> "Starlette
     async def health(_: "Request") -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    # What listens on loopback alone must not be reached by a page in a browser under another name.
-    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
+    middleware = [Middleware(Guard, rate=RATE, hosts=hosts)]
     return Starlette(routes=[Route("/metrics", metrics), Route("/health", health)], middleware=middleware)

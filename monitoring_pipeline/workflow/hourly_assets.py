@@ -12,13 +12,14 @@ from typing import Any
 
 import dagster as dg
 
-from monitoring_pipeline.capture.windows import HOUR, hour_of
+from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState, never_known
 from monitoring_pipeline.judge.verdicts import Level
 from monitoring_pipeline.publish.charts import line_image
 from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.workflow.engines import describe_hours
 from monitoring_pipeline.workflow.heartbeats import beat_for_hours
 from monitoring_pipeline.workflow.monitor_assets import Group, asset_spec, check_result, computed
 from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
@@ -157,12 +158,8 @@ def describe_serving(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> Iterator[dg.MaterializeResult]:
     """Sample and describe each hour."""
-    hours = hours_of(context)
-    read = monitoring.readings(monitor) if hour_of(monitoring.now()) - HOUR in hours else {}
-    described = {
-        hour: [profile for profile in profiles if not profile.segment]
-        for hour, profiles in monitoring.stages(monitor).describe(hours, readings=read).items()
-    }
+    found, told = describe_hours(context, monitoring, monitor)
+    described = {hour: [each for each in profiles if not each.segment] for hour, profiles in found.items()}
     sample, profile = (dg.AssetKey([monitor.model, name]) for name in ("serving_sample", "serving_profile"))
     limit = monitor.sampling.rows_per_hour
     for hour, profiles in described.items():
@@ -177,7 +174,7 @@ def describe_serving(
         said = f"{', '.join(sorted(versions)) or 'no'} version(s) served, each with its reference"
     check = check_result("every_version_has_a_reference", said, passed=not unknown, without_reference=len(unknown))
     yield dg.MaterializeResult(asset_key=sample)
-    yield dg.MaterializeResult(asset_key=profile, check_results=[check._replace(asset_key=profile)])
+    yield dg.MaterializeResult(asset_key=profile, metadata=told, check_results=[check._replace(asset_key=profile)])
 
 
 def join_outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:

@@ -25,6 +25,7 @@ from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.incident_store import IncidentEvent
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+from monitoring_pipeline.stores.objects import place_at
 from monitoring_pipeline.stores.reference_store import ReferenceStore
 
 PLACE = ("metric", "column", "segment", "window")
@@ -33,7 +34,7 @@ PLACE = ("metric", "column", "segment", "window")
 
 def facts_on_record(database: StateDatabase, deployment: Deployment, incident: Incident) -> Facts:
     """Return what is known of an incident, of the hours it lasted, and of what was decided meanwhile."""
-    data = deployment.state_directory / "data"
+    data = place_at(deployment.data_address)
     references = ReferenceStore(data, MlflowRegistry(deployment.tracking_uri))
     store, model, start = HourlyStore(data), incident.model, hour_of(incident.first_hour)
     alerts = [each for each in database.alerts(model) if each.incident_id == incident.id]

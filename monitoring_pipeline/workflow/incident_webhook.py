@@ -6,7 +6,7 @@ notify, and the arguments of `app_of` bring the database and the clock.
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from threading import Lock
@@ -15,6 +15,7 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -22,7 +23,9 @@ from starlette.routing import Route
 from monitoring_pipeline.errors import ActionError, StoreError
 from monitoring_pipeline.notify.actions import Action, IncidentNotFoundError, parse_action
 from monitoring_pipeline.notify.channels.signatures import TOLERANCE, keys, verify
+from monitoring_pipeline.serve.guard import Guard, Rate
 
+RATE = Rate(per_s=20, burst=200)
 LONGEST_BODY = 64 * 1024
 LONGEST_ID = 200
 
@@ -71,6 +74,7 @@ def app_of(
     *,
     clock: Callable[[], datetime],
     replays: Replays | None = None,
+    hosts: Sequence[str] = (),
 ) -> Starlette:
     """Return the app: `POST /incidents/actions` carries out one action, `GET /health` says that it listens.
 
@@ -106,7 +110,7 @@ def app_of(
         except ActionError as error:
             raise HTTPException(409, str(error)) from None
         except StoreError as error:
-            _log.warning("action %s was not carried out: %s", message_id, error)
+            _log.warning("action %r was not carried out: %s", message_id, error)
             raise HTTPException(503, "Nothing was done: try again in a minute.", {"Retry-After": "60"}) from None
 
     async def health(_: Request) -> JSONResponse:
@@ -115,6 +119,7 @@ def app_of(
     return Starlette(
         routes=[Route("/incidents/actions", act, methods=["POST"]), Route("/health", health)],
         exception_handlers={HTTPException: _problem, Exception: _failure},
+        middleware=[Middleware(Guard, rate=RATE, hosts=hosts)],
     )
 
 

@@ -6,6 +6,7 @@ been told is not told twice.
 
 from datetime import datetime, timedelta
 
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.notify.actions import LONGEST, Action, ActionKind, IncidentNotFoundError
 from monitoring_pipeline.notify.alerts import Status, Step
 from monitoring_pipeline.notify.incidents import INFORMATIVE, reported
@@ -25,6 +26,7 @@ def note_on_incidents(monitoring: Monitoring, monitor: Monitor, text: str, *, au
             continue
         action = Action(ActionKind.NOTE, incident.id, author, monitoring.now(), said)
         database.act(action, rules=delivery_rules(monitor))
+        reached("incident.after_act")
 
 
 def open_incident_once(
@@ -40,6 +42,7 @@ def open_incident_once(
             known = database.incident(reported(action).incident.id)
         except IncidentNotFoundError:
             database.act(action, rules=delivery_rules(monitor))
+            reached("incident.after_act")
             return
         if known.reason == said:
             return

@@ -5,10 +5,11 @@ Add what a version's tags or logged columns say about its reference here. Keep d
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
 
 from monitoring_pipeline.describe.reference_building import build_reference
 from monitoring_pipeline.describe.references import Reference
@@ -27,26 +28,33 @@ class ReferenceRoles:
     """What the columns of logged reference rows are for (`log_reference`)."""
 
     time: str
-    score: str | None
-    prediction: str | None
-    label: str | None
-    importances: Mapping[str, float]
+    score: str | None = None
+    prediction: str | None = None
+    label: str | None = None
+    importances: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_reference_rows(registry: ModelRegistry, version: ModelVersion) -> tuple[pa.Table, ReferenceRoles]:
     """Return the rows a training script logged with a version, and the roles of their columns."""
-    roles = registry.read_json(version, REFERENCE_COLUMNS)
-    if not isinstance(roles, dict):
-        raise ReferenceError(f"{version.name} v{version.version}: {REFERENCE_COLUMNS} is not a mapping. Log it again.")
-    named = ReferenceRoles(
-        roles["time"], roles.get("score"), roles.get("prediction"), roles.get("label"), roles.get("importances") or {}
-    )
-    return registry.read_parquet(version, REFERENCE_ROWS), named
+    where, roles = f"{version.name} v{version.version}", registry.read_json(version, REFERENCE_COLUMNS)
+    try:
+        named = TypeAdapter(ReferenceRoles).validate_python(roles)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        place = "".join(f" {part}:" for part in problem["loc"])
+        raise ReferenceError(
+            f"{where}: {REFERENCE_COLUMNS}:{place} {problem['msg']}. Log it again with log_reference."
+        ) from None
+    rows = registry.read_parquet(version, REFERENCE_ROWS)
+    if named.time not in rows.column_names or not pa.types.is_timestamp(rows.schema.field(named.time).type):
+        raise ReferenceError(f"{where}: {REFERENCE_ROWS} has no times in a column {named.time!r}. Log it again.")
+    return rows, named
 
 
 def reference_rows(monitoring: Monitoring, monitor: Monitor, version: ModelVersion) -> tuple[pa.Table, ReferenceRoles]:
-    """Return the logged reference rows of a version, score and prediction named as in the monitor's log."""
+    """Return the logged reference rows of a version as they may be shown, outputs named as in the monitor's log."""
     rows, roles = read_reference_rows(monitoring.registry, version)
+    rows = monitor.privacy.protection(monitoring.secret, model=monitor.model).redact(rows)
     renamed = {roles.score: monitor.columns.score, roles.prediction: monitor.columns.prediction}
     return rows.rename_columns([renamed.get(name) or name for name in rows.column_names]), roles
 
@@ -73,7 +81,7 @@ def build_version_reference(monitoring: Monitoring, monitor: Monitor, version: M
         plan=monitor.reference_plan(),
         importances=roles.importances,
         signature=_signature(monitoring, version),
-        trained_until=_moment(version.tags.get("trained_until")),
+        trained_until=_moment(version),
     )
 
 
@@ -82,12 +90,17 @@ def _signature(monitoring: Monitoring, version: ModelVersion) -> dict[str, str]:
     try:
         return signature_types(monitoring.deployment.tracking_uri, version.name, version.version)
     except RegistryError as error:
-        _log.warning("%s v%s: no signature: %s", version.name, version.version, error)
+        _log.warning("no signature: %s", error)
         return {}
 
 
-def _moment(text: str | None) -> datetime | None:
+def _moment(version: ModelVersion) -> datetime | None:
+    text = version.tags.get("trained_until")
     if not text:
         return None
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fix = "Write it as 2026-11-20T06:00:00+00:00."
+        raise ReferenceError(f"{version.name} v{version.version}: tag trained_until is {text!r:.60}. {fix}") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -10,7 +10,9 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from monitoring_pipeline.settings.deployment import Deployment, without_password
+from monitoring_pipeline.crash_points import reached
+from monitoring_pipeline.errors import without_password
+from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.resources import Monitoring
 
@@ -74,6 +76,7 @@ def computed(
     def execute(context: dg.AssetExecutionContext, monitoring: Monitoring) -> Iterator[dg.MaterializeResult]:
         result = body(context, monitoring, monitor)
         yield from [result] if isinstance(result, dg.MaterializeResult) else result
+        reached("asset.before_done")
 
     return execute
 

@@ -18,6 +18,7 @@ from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.mlflow_alias import version_of_alias
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+from monitoring_pipeline.stores.objects import place_at
 from monitoring_pipeline.stores.reference_store import ReferenceStore
 from monitoring_pipeline.workflow.examination import Check, Outcome, Surroundings, has_columns
 from monitoring_pipeline.workflow.logs import logs_at
@@ -32,7 +33,7 @@ def _reference(around: Surroundings, monitor: Monitor) -> Iterator[Check]:
         fix = f"Register a version of {model} and set its alias {CHAMPION}."
         yield Check(what, Outcome.FAILED, f"no version of {model} is {CHAMPION}", f"the alias {CHAMPION}", fix)
         return
-    reference = ReferenceStore(around.deployment.state_directory / "data", MlflowRegistry(uri)).load(model, version)
+    reference = ReferenceStore(place_at(around.deployment.data_address), MlflowRegistry(uri)).load(model, version)
     if reference is None:
         fix = f"Log its rows with log_reference, then run the job {monitor.model}__reference."
         yield Check(what, Outcome.FAILED, f"version {version} has none", "one of the champion", fix)
@@ -45,7 +46,7 @@ def _reference(around: Surroundings, monitor: Monitor) -> Iterator[Check]:
 
 def _predictions(around: Surroundings, monitor: Monitor) -> Iterator[Check]:
     what, name, end = f"{monitor.model}: predictions arrive", monitor.registry_name, _last_moment(around, monitor)
-    log, _ = logs_at(monitor, around.deployment.state_directory / "data", around.secret)
+    log, _ = logs_at(monitor, place_at(around.deployment.data_address), around.secret)
     hours = [hour for hour in log.hours(name, since=hour_of(end - ROWS_SINCE)) if hour <= end]
     if not hours:
         fix = "Look whether the service logs its predictions, and where."
@@ -60,7 +61,7 @@ def _predictions(around: Surroundings, monitor: Monitor) -> Iterator[Check]:
 
 def _labels(around: Surroundings, monitor: Monitor) -> Iterator[Check]:
     what, asked, end = f"{monitor.model}: labels arrive", monitor.labels, _last_moment(around, monitor)
-    _, log = logs_at(monitor, around.deployment.state_directory / "data", around.secret)
+    _, log = logs_at(monitor, place_at(around.deployment.data_address), around.secret)
     days = asked.max_delay // timedelta(days=1) + 1
     for day in range(days):  # the newest are wanted: nobody reads a month of labels for them
         until = end - timedelta(days=day)

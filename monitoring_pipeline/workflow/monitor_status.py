@@ -20,6 +20,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_alias import version_of_alias
+from monitoring_pipeline.stores.objects import place_at
 
 LOOKBACK = timedelta(days=7)
 """How far back a rule's last word counts; what fires for longer has an incident, which knows when it began."""
@@ -69,7 +70,7 @@ def _said(hourly: HourlyStore, model: str, last: datetime) -> dict[datetime, lis
 
 def statuses(monitors: Sequence[Monitor], deployment: Deployment, *, now: datetime) -> Iterator[MonitorStatus]:
     """Yield how every monitor is. A registry that does not answer is asked once."""
-    hourly, database = HourlyStore(deployment.state_directory / "data"), StateDatabase(deployment.database_url)
+    hourly, database = HourlyStore(place_at(deployment.data_address)), StateDatabase(deployment.database_url)
     asking = True
     try:
         for monitor in monitors:

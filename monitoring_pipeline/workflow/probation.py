@@ -12,6 +12,7 @@ import pandas as pd
 
 from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.outcomes import Task
+from monitoring_pipeline.publish.gate_report import plain
 from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.retrain.registry import ModelVersion
 from monitoring_pipeline.retrain.rollback import Probation, look_at, replaced_version, rolled_back_from
@@ -134,7 +135,7 @@ def probation_job(monitor: Monitor) -> dg.JobDefinition:
     @dg.op(name=f"{monitor.model}__compare_with_previous")
     def compare_with_previous(context: dg.OpExecutionContext, monitoring: Monitoring) -> None:
         looks = look_at_champion(monitoring, monitor)
-        context.add_output_metadata({"looks": dg.MetadataValue.md("\n".join(f"- {look}" for look in looks))})
+        context.add_output_metadata({"looks": dg.MetadataValue.md("\n".join(f"- {plain(look)}" for look in looks))})
 
     @dg.job(
         name=f"{monitor.model}__probation",

@@ -43,11 +43,12 @@ def decide_promotion(
             f"run {monitor.model}__retraining with the tags {OVERRIDE_TAG} (why) and "
             f"{OVERRIDE_BY_TAG} (who) to promote all the same",
         )
-    if outcome is Outcome.PROMOTE and monitoring.references.load(monitor.registry_name, document["challenger"]) is None:
+    challenger = document["challenger"]
+    if outcome is Outcome.PROMOTE and monitoring.references.fetch(monitor.registry_name, challenger) is None:
         outcome = Outcome.KEEP_CHAMPION
         reasons = (
             *reasons,
-            f"version {document['challenger']} has no reference, so nothing it serves could be judged: log its "
+            f"version {challenger} has no reference, so nothing it serves could be judged: log its "
             f"reference rows, and run {monitor.model}__reference",
         )
     document |= {"outcome": outcome.value, "reasons": list(reasons)}

@@ -34,6 +34,7 @@ from monitoring_pipeline.evaluate.quality import quality_by_version
 from monitoring_pipeline.evaluate.schema import schema_by_version
 from monitoring_pipeline.evaluate.signals import Absence, Signal
 from monitoring_pipeline.evaluate.skew import skew_by_version
+from monitoring_pipeline.evaluate.small_groups import without_small_group
 from monitoring_pipeline.evaluate.volume import volume_signals
 from monitoring_pipeline.settings.monitor import Monitor
 
@@ -169,4 +170,4 @@ def _all(
             reason = f"{name} could not be evaluated: {type(error).__name__}: {error}"
             place = f"{name}.failed", monitor.registry_name, ""
             signals += [Signal(*place, hour, hour + HOUR, absence=Absence.FAILED, reason=reason) for hour in hours]
-    return signals
+    return [without_small_group(signal, monitor.privacy.min_group) for signal in signals]

@@ -20,6 +20,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+from monitoring_pipeline.stores.objects import Place, place_at
 from monitoring_pipeline.stores.reference_store import ReferenceStore
 from monitoring_pipeline.stores.source_clocks import SourceClocks
 from monitoring_pipeline.workflow.stages import Stages, stages_at
@@ -49,16 +50,22 @@ class Monitoring(dg.ConfigurableResource[Any]):
 
     @property
     def references(self) -> ReferenceStore:
-        return ReferenceStore(self.data, self.registry)
+        return ReferenceStore(self.kept, self.registry)
 
     @property
     def data(self) -> Path:
-        """Folder of logs, samples, profiles, signals and verdicts."""
-        return self.deployment.state_directory / "data"
+        """Folder of this machine for pages and for what a retraining works on; with all data where that is here."""
+        kept = self.kept
+        return kept if isinstance(kept, Path) else self.deployment.state_directory / "data"
+
+    @property
+    def kept(self) -> Place:
+        """Where logs, samples, profiles, signals and verdicts are: a folder, or a prefix in a bucket."""
+        return place_at(self.deployment.data_address)
 
     @property
     def hourly(self) -> HourlyStore:
-        return HourlyStore(self.data)
+        return HourlyStore(self.kept)
 
     @property
     def database(self) -> StateDatabase:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.evaluate.heartbeats import in_words
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.judge.conditions import metrics_of
@@ -88,6 +89,7 @@ def record_decisions(monitoring: Monitoring, monitor: Monitor) -> list[RetrainDe
             now=monitoring.now(),
         )
         recorded.append(database.record_decision(decision))
+        reached("retraining.after_decision")
     return recorded
 
 

@@ -5,6 +5,7 @@ Add here what a rollback leaves behind. Keep the registry's moves out: they belo
 
 import dagster as dg
 
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.errors import RegistryError
 from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.retrain.rollback import Plan, carry_out_rollback, plan_rollback
@@ -31,6 +32,7 @@ def roll_back(
         episode = database.begin_rollback(
             asked_by_hand(identity, model, plan.champion, EpisodeStatus.ROLLING_BACK, now=monitoring.now(), **said)
         )
+    reached("rollback.after_intent")
     if episode.status is EpisodeStatus.FAILED:
         raise RegistryError("; ".join(map(str, episode.outcome["reasons"])))  # type: ignore[call-overload]
     if episode.status is EpisodeStatus.ROLLED_BACK:

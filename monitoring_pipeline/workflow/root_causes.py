@@ -19,7 +19,7 @@ from monitoring_pipeline.judge.root_causes import Cause, newest_diagnosis, rank_
 from monitoring_pipeline.judge.served import served_verdicts
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.stores.hourly import verdict_of
+from monitoring_pipeline.stores.signal_tables import verdicts_of
 from monitoring_pipeline.workflow.recorded_changes import changes_before
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.stages import DAILY_REPORTS, SERVING_LOOKBACK
@@ -67,7 +67,7 @@ def _telling(table: pa.Table) -> pa.Table:
 
 
 def _verdicts(table: pa.Table) -> list[Verdict]:
-    return [verdict_of(row) for row in table.to_pylist()]
+    return verdicts_of(table)
 
 
 def _history(

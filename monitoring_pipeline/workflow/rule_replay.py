@@ -26,7 +26,7 @@ from monitoring_pipeline.settings.checks import BUDGETS
 from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.logs import ParquetLog
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.stores.hourly import signal_of
+from monitoring_pipeline.stores.signal_tables import signals_of
 from monitoring_pipeline.workflow.stages import REPORTS, Stages, stages_at
 
 AT_ONCE = 168
@@ -158,7 +158,7 @@ def _stored_signals(stages: Stages, hours: Sequence[datetime], needed: set[tuple
     rows = pa.concat_tables(tables, promote_options="permissive")
     rows = rows.filter(pc.is_in(pc.binary_join_element_wise(rows["metric"], rows["window"], "|"), keys))
     rows = rows.append_column("detail", pa.nulls(rows.num_rows, pa.string()))
-    return [signal_of(row) for row in rows.to_pylist()]
+    return signals_of(rows)
 
 
 def _signals(condition: Condition) -> Iterator[SignalCondition]:

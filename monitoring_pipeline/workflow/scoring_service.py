@@ -16,6 +16,7 @@ import pyarrow as pa
 from fastapi import FastAPI
 
 from monitoring_pipeline.capture.labels import touched_hours
+from monitoring_pipeline.capture.privacy import PrivateLabelLog, is_digest
 from monitoring_pipeline.describe.columns import ColumnRole
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.describe.references import Reference
@@ -32,6 +33,7 @@ from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.files import publish
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+from monitoring_pipeline.stores.objects import place_at
 from monitoring_pipeline.stores.reference_store import ReferenceStore
 from monitoring_pipeline.workflow.logs import Secret, logs_at
 
@@ -85,14 +87,15 @@ def scoring_service(
     api_keys: Sequence[str] = (),
     router: Router | None = None,
     secret: Secret = lambda _variable: None,
+    hosts: Sequence[str] = (),
 ) -> FastAPI:
     """Return the service, with its models loaded; raises RegistryError where there is no champion to load.
 
-    `secret` gives the address of the log where that is in a database.
+    `secret` gives the address of the log where that is in a database, and the key of personal data.
     """
     model, registry = monitor.registry_name, MlflowRegistry(deployment.tracking_uri)
     router = router or router_of(monitor, clock)
-    data = deployment.state_directory / "data"
+    data = place_at(deployment.data_address)
     predictions, labels = logs_at(monitor, data, secret)
     source = RegisteredModels(registry, model, monitor.retraining.trusted_types, monitor.task)
     references = ReferenceStore(data, registry)
@@ -126,6 +129,7 @@ def scoring_service(
     def store_labels(rows: pa.Table) -> None:
         columns, id_column = monitor.labels.columns(), monitor.columns.prediction_id
         delay = monitor.labels.max_delay
+        rows = labels.privacy.keep(rows) if isinstance(labels, PrivateLabelLog) else rows
         hours = touched_hours(rows, predictions, model=model, columns=columns, id_column=id_column, max_delay=delay)
         labels.append(model, rows, hours=hours)
 
@@ -137,6 +141,7 @@ def scoring_service(
         instrument=Instrument(metrics, clock=clock),
         router=router,
         api_keys=api_keys,
+        hosts=hosts,
         begin=partial(read_switch, _switch(deployment, monitor)),
     )
 
@@ -155,6 +160,7 @@ def contract_of(monitor: Monitor, reference: Reference | None) -> Contract:
         task=monitor.task,
         threshold=monitor.threshold,
         context=tuple(name for name in others if name not in known),
+        names_ids=columns.prediction_id not in monitor.privacy.hash,
         example=usual_values(reference),
     )
 
@@ -166,8 +172,8 @@ def usual_values(reference: Reference | None) -> dict[str, Any]:
         if entry.column.role is ColumnRole.FEATURE and entry.column.part is None:
             if "quantiles" in entry.summary:
                 found[entry.column.name] = entry.summary["quantiles"]["0.50"]
-            elif entry.summary.get("categories"):
-                found[entry.column.name] = next(iter(entry.summary["categories"]))
+            elif named := [name for name in entry.summary.get("categories") or () if not is_digest(name)]:
+                found[entry.column.name] = named[0]
     return found
 
 

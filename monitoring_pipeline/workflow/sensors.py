@@ -4,12 +4,13 @@ Add a sensor here when something outside a schedule has to start a run. Keep it 
 at stores, asks a pure function, and requests runs whose keys make repeating it harmless.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
+from monitoring_pipeline.errors import ReferenceError, RegistryUnreachableError
 from monitoring_pipeline.evaluate.heartbeats import DAEMON
 from monitoring_pipeline.judge.rules import RuleState
 from monitoring_pipeline.notify.alerts import Status
@@ -65,22 +66,63 @@ def missed_hours_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.
         missed = hours_to_process(monitoring, monitor, monitoring.now())
         if not missed:
             return dg.SkipReason("every complete hour has been processed")
-        first, last = ranges(missed[:CATCH_UP_HOURS])[0]
         attempt = (monitoring.now() - monitor.start) // RETRY_EVERY
-        key = f"{first:%Y-%m-%dT%H}..{last:%Y-%m-%dT%H}/{attempt}"
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags=range_tags(first, last))])
+        portions = [
+            portion
+            for first, last in ranges(missed[:CATCH_UP_HOURS])
+            for portion in _portions(context.instance, job.name, first, last)
+        ]
+        requests = [
+            dg.RunRequest(run_key=f"{first:%Y-%m-%dT%H}..{last:%Y-%m-%dT%H}/{attempt}", tags=range_tags(first, last))
+            for first, last in portions
+        ]
+        return dg.SensorResult(run_requests=requests)
 
     return missed_hours
 
 
+def _portions(
+    instance: dg.DagsterInstance, job: str, first: datetime, last: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield a stretch of hours whole, or in halves where its run failed: no hour holds the others back for ever."""
+    tried = dg.RunsFilter(job_name=job, tags=range_tags(first, last), statuses=[dg.DagsterRunStatus.FAILURE])
+    if first == last or not instance.get_runs_count(tried):
+        yield first, last
+        return
+    middle = first + (last - first) // HOUR // 2 * HOUR
+    yield from _portions(instance, job, first, middle)
+    yield from _portions(instance, job, middle + HOUR, last)
+
+
 def hours_to_process(monitoring: Monitoring, monitor: Monitor, now: datetime) -> list[datetime]:
-    """Return the hours of a monitor that are over, and left to the schedule long enough, without verdicts."""
+    """Return the hours of a monitor that are over, and left to the schedule long enough, without verdicts.
+
+    An hour in which a reference could not be read is one of them again once it can be.
+    """
     last = last_complete_hour(now - GRACE)
     if monitor.end is not None:
         last = min(last, monitor.end - HOUR)
-    done = set(monitoring.hourly.hours("verdicts", monitor.registry_name))
-    span = round((last - monitor.start) / HOUR) + 1
-    return [hour for step in range(max(span, 0)) if (hour := monitor.start + step * HOUR) not in done]
+    done = set(monitoring.hourly.hours("verdicts", monitor.registry_name)) - readable_again(monitoring, monitor)
+    # What has expired has been processed, or can no longer be.
+    start = max(monitor.start, monitoring.hourly.expired("verdicts", monitor.registry_name) or monitor.start)
+    span = round((last - start) / HOUR) + 1
+    return [hour for step in range(max(span, 0)) if (hour := start + step * HOUR) not in done]
+
+
+def readable_again(monitoring: Monitoring, monitor: Monitor) -> set[datetime]:
+    """Return the hours that were computed without a reference which can be read by now."""
+    model, readable = monitor.registry_name, dict[str, bool]()
+    found = set()
+    for hour in monitoring.hourly.hours("unread", model):
+        versions = monitoring.hourly.read("unread", model, hour, hour + HOUR)[hour]["version"].to_pylist()
+        for version in versions:
+            if version not in readable:
+                try:
+                    readable[version] = monitoring.references.fetch(model, version) is not None
+                except (ReferenceError, RegistryUnreachableError):
+                    readable[version] = False
+        found |= {hour} if all(readable[version] for version in versions) else set()
+    return found
 
 
 def late_labels_sensor(monitor: Monitor, job: AssetJob, hourly: AssetJob, *, seconds: int) -> dg.SensorDefinition:

@@ -50,7 +50,8 @@ def report_slices(context: dg.AssetExecutionContext, monitoring: Monitoring, mon
 
 def slice_verdicts(monitoring: Monitoring, monitor: Monitor, sample: DaySample) -> list[Verdict]:
     """Return the slices of one day; how much they got worse is judged as one family, how bad they are is shown."""
-    policy = monitor.slices.policy(monitor.outcome_plan(), min_coverage=monitor.performance.min_coverage)
+    asked, least = monitor.performance.min_coverage, monitor.privacy.min_group
+    policy = monitor.slices.policy(monitor.outcome_plan(), min_coverage=asked, min_group=least)
     rows = labelled_rows(monitoring, monitor, sample)
     signals = slice_signals(sample.reference, sample.before, rows, start=sample.start, end=sample.end, policy=policy)
     worsened = [signal for signal in signals if signal.metric == WORSENED]

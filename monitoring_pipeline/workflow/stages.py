@@ -5,8 +5,8 @@ give the same files. Add a stage here when an hourly asset needs one. Keep Dagst
 belong to the stages themselves.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from monitoring_pipeline.capture.labels import LabelLog, join_labels, prepare_labels, timely_labels
 from monitoring_pipeline.capture.predictions import PredictionLog, prepare_predictions
+from monitoring_pipeline.capture.privacy import RedactedPredictionLog
 from monitoring_pipeline.capture.sampling import sample_rows
 from monitoring_pipeline.capture.windows import HOUR, Window, hour_of, window_length
 from monitoring_pipeline.describe.business import BusinessProfile
@@ -32,8 +33,9 @@ from monitoring_pipeline.describe.operations import OperationsProfile
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.describe.references import Reference
+from monitoring_pipeline.errors import ReferenceError, RegistryUnreachableError
 from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
-from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.evaluate.signals import Absence, Signal
 from monitoring_pipeline.judge.conditions import metrics_of
 from monitoring_pipeline.judge.drift_types import ERROR_SERIES, DriftDiagnosis, SeriesKey, diagnose_drift
 from monitoring_pipeline.judge.judgement import judge_signals
@@ -43,10 +45,13 @@ from monitoring_pipeline.judge.served import served_verdicts
 from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.settings.checks import DAILY_METRICS
 from monitoring_pipeline.settings.deployment import Deployment
+from monitoring_pipeline.settings.engine import SqlEngine
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+from monitoring_pipeline.stores.objects import place_at
 from monitoring_pipeline.stores.reference_store import ReferenceStore
+from monitoring_pipeline.stores.sql_log import SqlPredictionLog
 from monitoring_pipeline.workflow.logs import Secret, logs_at
 from monitoring_pipeline.workflow.reports import (
     Labelled,
@@ -77,13 +82,16 @@ SERVING_LOOKBACK = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """One monitor and the stores its stages work on."""
+    """One monitor and the stores its stages work on; `learnt` is the log with the categories that models learn from."""
 
     monitor: Monitor
     predictions: PredictionLog
     labels: LabelLog
     hourly: HourlyStore
     references: ReferenceStore
+    learnt: PredictionLog | None = None
+    unread: dict[str, str] = field(default_factory=dict)
+    """Versions whose reference could not be read just now, and why: asked once, and their hours are tried again."""
 
     @property
     def model(self) -> str:
@@ -117,7 +125,15 @@ class Stages:
             references |= self._references(self._versions(rows) - references.keys())
             described[hour] = profile_hours(rows, references, [hour], columns)[hour]
             self.hourly.write_profiles(self.model, hour, described[hour])
+            self.hourly.remove("unread", self.model, hour)
+            self._try_again(hour, self._versions(rows))
         return described
+
+    def _try_again(self, hour: datetime, versions: set[str]) -> None:
+        """Have an hour computed anew once the references of these versions can be read, where one could not be."""
+        if unread := sorted(versions & self.unread.keys()):
+            table = pa.table({"version": unread, "why": [self.unread[version] for version in unread]})
+            self.hourly.write("unread", self.model, hour, table)
 
     def _describe_serving(self, rows: pa.Table, hour: datetime, readings: Mapping[str, Reading] | None) -> None:
         columns, sources = self.monitor.columns, self.monitor.freshness.policy(self.windows).sources
@@ -139,7 +155,7 @@ class Stages:
         """Join labels known before `as_of` to the predictions of each hour."""
         joined: dict[datetime, dict[str, OutcomeProfile]] = {}
         for day in days(hours):
-            rows = self._rows(day)
+            rows = self._rows(day, self.predictions)
             known = self._labels(rows, day, as_of) if rows.num_rows else None
             if rows.num_rows:
                 rows = join_labels(rows, known, id_column=self.monitor.columns.prediction_id, as_of=as_of)
@@ -239,14 +255,13 @@ class Stages:
             history[hour] += verdicts
         for hour in hours:
             self.hourly.write_verdicts(self.model, hour, history[hour])
-        served = self.served_verdicts(history)
-        outcomes = evaluate_rules(rules, served, hours, model=self.model)
-        judged = {}
-        for hour in hours:
-            of_hour = [outcome for outcome in outcomes if outcome.hour == hour]
+        asked = {hour: [each for each in found if each.signal.metric in metrics] for hour, found in history.items()}
+        outcomes: dict[datetime, list[RuleOutcome]] = {hour: [] for hour in hours}
+        for outcome in evaluate_rules(rules, self.served_verdicts(asked), hours, model=self.model):
+            outcomes[outcome.hour].append(outcome)
+        for hour, of_hour in outcomes.items():
             self.hourly.write_rules(self.model, hour, of_hour)
-            judged[hour] = history[hour], of_hour
-        return judged
+        return {hour: (history[hour], outcomes[hour]) for hour in hours}
 
     def _judge_objectives(
         self, hours: Sequence[datetime], found: Mapping[datetime, Sequence[Verdict]]
@@ -284,11 +299,7 @@ class Stages:
             of_hour = verdicts.get(hour, [])
             series = history.get(of_hour[0].signal.version, {}) if of_hour else {}
             # As much of the past as the hour would see computed alone, whatever the range.
-            known = {
-                key: {at: value for at, value in values.items() if hour - DIAGNOSED_SPAN < at <= hour}
-                for key, values in series.items()
-            }
-            found[hour] = diagnose_drift(of_hour, known, outputs=outputs)
+            found[hour] = diagnose_drift(of_hour, series, outputs=outputs, seen=(hour + HOUR - DIAGNOSED_SPAN, hour))
             self.hourly.write_diagnoses(self.model, hour, found[hour])
         return found
 
@@ -323,7 +334,7 @@ class Stages:
         hours = [start + step * HOUR for step in range(round((end - start) / HOUR))]
         parts = []
         for day in days(hours):
-            rows = self._rows(day)
+            rows = self._rows(day, self.learnt or self.predictions)
             if rows.num_rows:
                 parts.append(self.labelled(rows, day, as_of=as_of))
         return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
@@ -336,13 +347,16 @@ class Stages:
     def _store(self, kind: str, hours: Sequence[datetime], signals: list[Signal]) -> dict[datetime, list[Signal]]:
         by_hour: dict[datetime, list[Signal]] = {hour: [] for hour in hours}
         for signal in signals:
+            if signal.absence is Absence.NO_REFERENCE and (why := self.unread.get(signal.version)):
+                signal = replace(signal, reason=f"its reference could not be read: {why}")
             by_hour[signal.window_end - HOUR].append(signal)
         for hour, entries in by_hour.items():
+            self._try_again(hour, {signal.version for signal in entries})
             self.hourly.write_signals(kind, self.model, hour, entries)
         return by_hour
 
-    def _rows(self, hours: Sequence[datetime]) -> pa.Table:
-        return self._prepared(self.predictions.read(Window(self.model, min(hours), max(hours) + HOUR)))
+    def _rows(self, hours: Sequence[datetime], log: PredictionLog) -> pa.Table:
+        return self._prepared(log.read(Window(self.model, min(hours), max(hours) + HOUR)))
 
     def _prepared(self, rows: pa.Table) -> pa.Table:
         if rows.num_rows == 0:
@@ -369,20 +383,34 @@ class Stages:
         return set(rows[column].unique().to_pylist()) if column and rows.num_rows else set()
 
     def _references(self, versions: set[str]) -> dict[str, Reference]:
-        found = {version: self.references.load(self.model, version) for version in sorted(versions)}
-        return {version: reference for version, reference in found.items() if reference is not None}
+        found: dict[str, Reference] = {}
+        for version in sorted(versions - self.unread.keys()):
+            try:
+                reference = self.references.fetch(self.model, version)
+            except (ReferenceError, RegistryUnreachableError) as error:
+                self.unread[version] = str(error)
+            else:
+                found |= {} if reference is None else {version: reference}
+        return found
 
 
 def stages_at(monitor: Monitor, deployment: Deployment, secret: Secret) -> Stages:
     """Return the stages of a monitor on the stores of a deployment."""
-    data = deployment.state_directory / "data"
+    data = place_at(deployment.data_address)
     predictions, labels = logs_at(monitor, data, secret)
-    return Stages(
+    kind: Callable[..., Stages] = Stages
+    if isinstance(monitor.engine, SqlEngine):
+        from monitoring_pipeline.workflow.push_down import StagesInPlace  # with sqlglot, which only this needs
+
+        assert isinstance(predictions, SqlPredictionLog)  # settings see to that
+        kind = partial(StagesInPlace, served=predictions)
+    return kind(
         monitor=monitor,
-        predictions=predictions,
+        predictions=RedactedPredictionLog(predictions, monitor.privacy.protection(secret, model=monitor.model)),
         labels=labels,
         hourly=HourlyStore(data),
         references=ReferenceStore(data, MlflowRegistry(deployment.tracking_uri)),
+        learnt=predictions,
     )
 
 

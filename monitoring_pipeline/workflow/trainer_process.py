@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring_pipeline.describe.outcomes import Task
-from monitoring_pipeline.errors import MonitoringError, RegistryError
+from monitoring_pipeline.errors import MonitoringError, RegistryError, without_password
 from monitoring_pipeline.retrain.refit import TrainerError, cross_fitted_scores, fitter, scores_of
 from monitoring_pipeline.serve.trusted import load_trusted
 
@@ -117,7 +117,7 @@ def _run(folder: Path, seconds: int) -> tuple[int | None, str]:
         process.wait()
         reader.join()
         process.stdout.close()
-    return code, kept.decode(errors="replace")[-TAIL:].strip()
+    return code, without_password(kept.decode(errors="replace"))[-TAIL:].strip()
 
 
 def _keep_tail(output: IO[bytes], kept: bytearray) -> None:

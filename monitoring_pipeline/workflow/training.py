@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring_pipeline.capture.windows import HOUR, hour_of
+from monitoring_pipeline.crash_points import reached
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.errors import ReferenceError, RegistryError, TableError
 from monitoring_pipeline.retrain.promotion import CHALLENGER, CHAMPION
@@ -34,6 +35,9 @@ from monitoring_pipeline.workflow.monitor_assets import model_link
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.trainer_process import Trained, Training, train_apart
 from monitoring_pipeline.workflow.training_rows import broken_stretches, rows_to_learn_from
+
+RUN_TAG = "dagster_run_id"
+"""The tag of a version that says which run trained it."""
 
 REFERENCE_SPAN = pd.Timedelta(days=30)
 """Rows of a challenger's reference: a month, so that a week has four blocks to calibrate on."""
@@ -138,11 +142,38 @@ def train_challenger(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> dg.MaterializeResult:
     """Fit the challenger, register it with its reference rows, and build its reference before anything is judged."""
+    registry, folder = monitoring.registry, episode_folder(context, monitoring, monitor)
+    versions = registry.versions(monitor.registry_name)
+    training = pd.read_parquet(folder / "training.parquet")
+    # A run that was killed after it had registered its challenger goes on with that one: its last tag is this.
+    own = [entry.version for entry in versions if entry.tags.get(RUN_TAG) == first_run_id(context)]
+    version = own[-1] if own else _register(context, monitoring, monitor, training)
+    reached("retraining.after_register")
+    if not any(runs(each, monitoring.now()) for each in monitor.experiments.values()):
+        # While one runs, the alias is its treatment's: nobody may be served by what was not judged.
+        earlier = [entry.version for entry in versions if CHALLENGER in entry.aliases]
+        registry.set_alias(monitor.registry_name, CHALLENGER, version, expected=next(iter(earlier), None))
+    reference = build_version_reference(monitoring, monitor, registry.version(monitor.registry_name, version))
+    monitoring.references.save(reference)
+    (folder / "challenger.json").write_text(json.dumps({"version": version}))
+    return dg.MaterializeResult(
+        metadata={
+            "version": version,
+            "in_mlflow": model_link(monitoring.deployment, monitor.registry_name, version),
+            "training_rows": len(training),
+            "reference_digest": reference.digest,
+        },
+        data_version=dg.DataVersion(version),
+    )
+
+
+def _register(
+    context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor, training: pd.DataFrame
+) -> str:
     from monitoring_pipeline.stores.mlflow_training import TrainingRecord, register_challenger
 
     folder, asked = episode_folder(context, monitoring, monitor), monitor.retraining
     facts = json.loads((folder / "training_set.json").read_text())
-    training = pd.read_parquet(folder / "training.parquet")
     with _end_on_record(context, monitoring):
         trained = train_rows(monitoring, monitor, training)
     if trained.printed:
@@ -155,7 +186,7 @@ def train_challenger(
         served = {score: trained.scores, prediction: (trained.scores >= monitor.threshold).astype(np.int64)}
     scored = training.assign(**served)
     types = {str(name): str(kind) for name, kind in training.dtypes.items()}
-    version = register_challenger(
+    return register_challenger(
         monitoring.deployment.tracking_uri,
         model_name=monitor.registry_name,
         estimator=trained.estimator,
@@ -178,26 +209,9 @@ def train_challenger(
             "trained_until": pd.Timestamp(training[time].max()).isoformat(),
             "retrain_reason": context.run.tags.get(REASON_TAG, "by hand"),
             "retrain_episode": facts["episode"],
-            "dagster_run_id": context.run.run_id,
             "training_set_digest": facts["digest"],
+            RUN_TAG: first_run_id(context),
         },
-    )
-    registry = monitoring.registry
-    if not any(runs(each, monitoring.now()) for each in monitor.experiments.values()):
-        # While one runs, the alias is its treatment's: nobody may be served by what was not judged.
-        earlier = [entry.version for entry in registry.versions(monitor.registry_name) if CHALLENGER in entry.aliases]
-        registry.set_alias(monitor.registry_name, CHALLENGER, version, expected=next(iter(earlier), None))
-    reference = build_version_reference(monitoring, monitor, registry.version(monitor.registry_name, version))
-    monitoring.references.save(reference)
-    (folder / "challenger.json").write_text(json.dumps({"version": version}))
-    return dg.MaterializeResult(
-        metadata={
-            "version": version,
-            "in_mlflow": model_link(monitoring.deployment, monitor.registry_name, version),
-            "training_rows": len(training),
-            "reference_digest": reference.digest,
-        },
-        data_version=dg.DataVersion(version),
     )
 
 

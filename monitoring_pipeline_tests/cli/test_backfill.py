@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from datetime import timedelta
 
 import dagster as dg
@@ -54,6 +55,21 @@ def test_more_than_a_month_takes_a_run_each_and_all_progress_is_told(
     assert len(found.runs) == 2
     assert sum(heard) == backfill.materialisations(served.monitor, hour(1), hour(4)) > 3
     assert {each.run_id for each in served.instance.get_runs(dg.RunsFilter(job_name=JOB))} == set(found.runs)
+
+
+def test_after_a_change_of_thresholds_hours_are_judged_anew_when_their_logs_are_long_gone(served: Deployment) -> None:
+    assert run().exit_code == 0
+    before = served.files("profiles", "outcomes", "samples")
+    for log in ("predictions", "labels"):
+        shutil.rmtree(served.monitoring.data / log)
+    served.watch(
+        {"rules": [{"name": "any_traffic", "condition": {"metric": "drift.psi", "window": "1h", "above": -1}}]}
+    )
+    done = run("2026-11-20", "2026-11-20T06:00", "--stored")
+    assert done.exit_code == 0, done.output
+    assert "rule any_traffic fires in 6 hours" in done.stdout
+    assert served.files("profiles", "outcomes", "samples") == before
+    assert all(served.store.read_verdicts("churn", hour(0), hour(6)).values())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from ruamel.yaml import YAML
@@ -250,7 +250,7 @@ def register_champion(stack: Stack) -> None:
             model,
             name="model",
             registered_model_name=MODEL,
-            signature=infer_signature(inputs, pd.Series([0.5])),
+            signature=infer_signature(inputs, np.array([0.5])),
             serialization_format="skops",
             pip_requirements=["scikit-learn"],
         )

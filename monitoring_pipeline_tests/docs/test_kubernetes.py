@@ -71,7 +71,7 @@ def test_a_container_has_the_variables_of_its_service_with_the_same_values(name:
         (shared,) = [each["data"] for each in OBJECTS if each["kind"] == "ConfigMap"]
         plain, of_secret = dict(shared), set(re.findall(r"--from-literal=(\w+)=", PAGE.read_text()))
     plain |= {each["name"]: each["value"] for each in own.get("env", []) if "value" in each}
-    of_secret |= {each["valueFrom"]["secretKeyRef"]["key"] for each in own.get("env", []) if "valueFrom" in each}
+    of_secret |= {each["name"] for each in own.get("env", []) if "valueFrom" in each}
     asked: dict[str, str] = SERVICES[name]["environment"]
     assert {key for key, value in asked.items() if "${" not in value and plain.get(key) != value} == set()
     assert {key for key, value in asked.items() if ":?" in value} <= of_secret

@@ -15,13 +15,14 @@ from monitoring_pipeline.notify.delivery import Channel, DeliveryReport, deliver
 from monitoring_pipeline.notify.stages import DeliveryRules
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.outbox_store import Posted
-from monitoring_pipeline_tests.dying_dispatcher import NEVER, POINTS, SECRET, dispatcher
 from monitoring_pipeline_tests.outcomes import firing, hour, quiet
 from monitoring_pipeline_tests.processes import wait_until
 from monitoring_pipeline_tests.sinks import Hang, HttpSink, http_sink
+from monitoring_pipeline_tests.workers import NEVER, SECRET, dispatcher
 
 NOW = hour(1)
-MAY_HAVE_ARRIVED = {"after the claim": 1, "before the send": 1, "after the send": 1}
+POINTS = ("outbox.after_claim", "outbox.after_send", "outbox.after_mark")
+MAY_HAVE_ARRIVED = {"outbox.after_claim": 1, "outbox.after_send": 1}
 """Messages of which nobody can tell: who is dead cannot say how far it came."""
 
 
@@ -79,7 +80,7 @@ def test_a_dispatcher_killed_at_this_point_loses_nothing(state_url: str, sink: H
     with dispatcher(state_url, sink.url, "first", point, now=NOW) as first:
         first.go()
         assert first.ended_by() == -signal.SIGKILL
-    assert len(arrivals(sink)) == (0 if point in ("after the claim", "before the send") else 1)
+    assert len(arrivals(sink)) == (0 if point == "outbox.after_claim" else 1)
     deliver(state, sink, minutes=1)
     held = [note.step_key for note in state.notifications() if note.status is Posted.PENDING]
     assert held == (["opened", "resolved"] if point in MAY_HAVE_ARRIVED else []), (
@@ -88,7 +89,7 @@ def test_a_dispatcher_killed_at_this_point_loses_nothing(state_url: str, sink: H
     deliver(state, sink, minutes=3)
     twice, unknown = assert_all_arrived(state, sink)
     assert unknown == MAY_HAVE_ARRIVED.get(point, 0)
-    assert twice == (1 if point == "after the send" else 0)
+    assert twice == (1 if point == "outbox.after_send" else 0)
     state.close()
 
 
@@ -106,6 +107,23 @@ def test_a_dispatcher_killed_while_a_server_has_its_request_loses_nothing(state_
     state.close()
 
 
+def test_a_dispatcher_stopped_past_its_lease_is_fenced_off_when_it_goes_on(state_url: str, sink: HttpSink) -> None:
+    state = StateDatabase(state_url)
+    happen(state, models=["a"])
+    sink.script(Hang())
+    with dispatcher(state_url, sink.url, "asleep", NEVER, now=NOW) as asleep:
+        asleep.go()
+        wait_until("the server has the request", lambda: sink.received, seconds=20)
+        asleep.signal(signal.SIGSTOP)
+        deliver(state, sink, minutes=3)
+        sink.let_go()
+        asleep.signal(signal.SIGCONT)
+        assert asleep.counts() == {"sent": 0, "retry": 0, "unknown": 0, "dead": 0, "fenced": 1}
+        assert asleep.ended_by() == 0
+    assert assert_all_arrived(state, sink) == (1, 1)
+    state.close()
+
+
 def test_two_dispatchers_at_once_share_the_work_and_send_nothing_twice(state_url: str, sink: HttpSink) -> None:
     state = StateDatabase(state_url)
     happen(state, models=[f"model_{number:02}" for number in range(60)])
@@ -115,7 +133,7 @@ def test_two_dispatchers_at_once_share_the_work_and_send_nothing_twice(state_url
     ):
         one.go()
         two.go()
-        sent = [each.sent() for each in (one, two)]
+        sent = [each.counts()["sent"] for each in (one, two)]
         assert (one.ended_by(), two.ended_by()) == (0, 0)
     assert all(sent), f"both took part: {sent}"
     deliver(state, sink, minutes=0)
@@ -123,7 +141,7 @@ def test_two_dispatchers_at_once_share_the_work_and_send_nothing_twice(state_url
     state.close()
 
 
-@pytest.mark.parametrize("point", ["before the send", "after the send"])
+@pytest.mark.parametrize("point", ["outbox.after_claim", "outbox.after_send"])
 def test_one_of_two_dispatchers_is_killed_and_the_other_goes_on(state_url: str, sink: HttpSink, point: str) -> None:
     state = StateDatabase(state_url)
     happen(state, models=[f"model_{number:02}" for number in range(30)])
@@ -134,8 +152,8 @@ def test_one_of_two_dispatchers_is_killed_and_the_other_goes_on(state_url: str, 
         one.go()
         two.go()
         assert one.ended_by() == -signal.SIGKILL
-        assert two.sent() >= 1
+        assert two.counts()["sent"] >= 1
     deliver(state, sink, minutes=3)
     twice, unknown = assert_all_arrived(state, sink)
-    assert (twice, unknown) == (1 if point == "after the send" else 0, 1)
+    assert (twice, unknown) == (1 if point == "outbox.after_send" else 0, 1)
     state.close()

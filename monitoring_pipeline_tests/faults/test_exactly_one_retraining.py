@@ -1,10 +1,8 @@
 """Whatever is killed, and whoever else ticks: one decision is one episode, one run at a time, one promotion."""
 
 import multiprocessing
-import signal
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -18,9 +16,9 @@ from monitoring_pipeline.stores.decision_store import EpisodeStatus
 from monitoring_pipeline.workflow.episodes import EPISODE_TAG
 from monitoring_pipeline.workflow.telling import delivery_rules
 from monitoring_pipeline_tests.deployments import MODEL, TRAINED_UNTIL, Deployment, customers, open_instance
-from monitoring_pipeline_tests.dying_retraining import NEVER, SENSOR, go_on, start, take_back, tick_and_run
 from monitoring_pipeline_tests.stories.test_retraining import serve_a_day
 from monitoring_pipeline_tests.traffic import START, hour
+from monitoring_pipeline_tests.workers import NEVER, SENSOR, finished, go_on, killed, start, take_back, tick_and_run
 
 pytestmark = pytest.mark.slow
 
@@ -36,12 +34,6 @@ def report(deployment: Deployment) -> str:
 def notes(deployment: Deployment, incident: str) -> list[str]:
     events = deployment.monitoring.database.incident_events(incident)
     return [event.why for event in events if event.step is Step.NOTED]
-
-
-def killed(deployment: Deployment, work: Any, point: str, *arguments: Any) -> None:
-    process = start(work, deployment.home / "dagster", point, *arguments)
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL, point
 
 
 def newest_run(deployment: Deployment) -> dg.DagsterRun:
@@ -61,15 +53,21 @@ def found_dead(deployment: Deployment, **tags: str) -> str:
 def test_a_retraining_killed_after_each_of_its_steps_is_still_one_retraining(deployment: Deployment) -> None:
     serve_a_day(deployment, turned=True)
     incident, database = report(deployment), deployment.monitoring.database
-    killed(deployment, tick_and_run, "the decision")
+    home = deployment.home / "dagster"
+    killed(tick_and_run, "retraining.after_decision", home)
     (asked,) = database.open_episodes(MODEL)
     assert (asked.status, deployment.instance.get_runs_count()) == (EpisodeStatus.REQUESTED, 0)
 
-    killed(deployment, tick_and_run, "training_set")
-    for point in ("challenger", "challenger_evaluation", "the alias champion"):
+    killed(tick_and_run, "asset.before_done", home)  # the training set is written, and is written again
+    for point in (
+        "retraining.after_register",
+        "asset.before_done",  # the same challenger
+        "asset.before_done:2",  # its evaluation
+        "alias.after_move",
+    ):
         dead = found_dead(deployment, **AUTO_RETRY)
         assert deployment.tick(SENSOR).run_requests == [], "it is about to be started again"
-        killed(deployment, go_on, point, dead)
+        killed(go_on, point, home, dead)
         deployment.instance.add_run_tags(dead, {"dagster/auto_retry_run_id": newest_run(deployment).run_id})
     found_dead(deployment)
     registry = deployment.monitoring.registry
@@ -84,7 +82,7 @@ def test_a_retraining_killed_after_each_of_its_steps_is_still_one_retraining(dep
     (note,) = notes(deployment, incident)
     assert note.startswith("version 2 promoted, because roc_auc")
     runs = deployment.instance.get_runs()
-    assert len(runs) == 4
+    assert len(runs) == 5
     assert {run.tags[EPISODE_TAG] for run in runs} == {asked.id}
 
 
@@ -97,7 +95,7 @@ def test_two_daemons_with_one_state_in_postgres_start_one_retraining(
     serve_a_day(deployment, turned=True, holdout="20h")  # too little is left to train on: the run that has it fails
     together = multiprocessing.get_context("forkserver").Barrier(2)
     homes = [tmp_path / name for name in ("one", "two")]
-    daemons = [start(tick_and_run, home, NEVER, together) for home in homes]
+    daemons = [start(tick_and_run, NEVER, home, together) for home in homes]
     for daemon in daemons:
         daemon.join(120)
     assert [daemon.exitcode for daemon in daemons] == [0, 0]
@@ -115,7 +113,9 @@ def test_two_daemons_with_one_state_in_postgres_start_one_retraining(
     assert [version.version for version in deployment.monitoring.registry.versions(MODEL)] == ["1"]
 
 
-@pytest.mark.parametrize("point", ["the intent", "the alias champion", "note", "open"])
+@pytest.mark.parametrize(
+    "point", ["rollback.after_intent", "alias.after_move", "incident.after_act", "incident.after_act:2"]
+)
 def test_a_rollback_killed_at_this_point_is_finished_by_the_next_and_told_once(
     deployment: Deployment, point: str
 ) -> None:
@@ -129,10 +129,8 @@ def test_a_rollback_killed_at_this_point_is_finished_by_the_next_and_told_once(
         )  # fmt: skip
     deployment.set_clock(hour(1))
     incident = report(deployment)
-    killed(deployment, take_back, point, "first")
-    survivor = start(take_back, deployment.home, NEVER, "second")
-    survivor.join(60)
-    assert survivor.exitcode == 0
+    killed(take_back, point, "first")
+    finished(take_back, "second")
     assert registry.version(MODEL, "champion").version == "2", "one back, not two"
     text = "version 3 was rolled back to version 2 by anna: complaints"
     assert notes(deployment, incident) == [text]

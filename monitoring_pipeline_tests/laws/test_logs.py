@@ -198,7 +198,7 @@ def reference() -> Reference:
 class OneReference:
     """All of a reference store that the stages use."""
 
-    def load(self, model: str, version: str) -> Reference | None:
+    def fetch(self, model: str, version: str) -> Reference | None:
         return reference() if version == VERSION else None
 
 

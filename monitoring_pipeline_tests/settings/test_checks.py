@@ -312,3 +312,15 @@ def test_a_retraining_is_asked_only_for_what_the_gate_can_judge(
     problems = found(task=task, retraining=retraining, columns=columns)
     assert len(problems) == bool(said)
     assert all(problem.startswith(said) for problem in problems)
+
+
+def test_a_database_describes_its_own_rows_as_they_are() -> None:
+    table = {"kind": "sql", "url_env": "DWH", "predictions": {"table": "served"}}
+    engine = {"kind": "sql"}
+    assert found(engine=engine, log=table) == []
+    assert found(engine=engine) == ["engine.kind sql counts in the table of a log of kind sql."]
+    hidden = {"privacy": {"drop": ["full_name"]}}
+    assert found(log=table, **hidden) == []
+    assert found(engine=engine, log=table, **hidden) == [
+        "privacy.drop cannot be kept by a database that describes its rows itself."
+    ]

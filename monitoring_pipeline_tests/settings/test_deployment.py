@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from monitoring_pipeline.errors import SettingsError
-from monitoring_pipeline.settings.deployment import Deployment, without_password
+from monitoring_pipeline.errors import SettingsError, without_password
+from monitoring_pipeline.settings.deployment import Deployment
 
 ROOT = Path("/srv/project")
 
@@ -27,6 +27,7 @@ def test_every_variable_is_heard() -> None:
         "MLFLOW_TRACKING_URI": "http://mlflow:5000",
         "MONITORING_CLOCK": "clock.txt",
         "MONITORING_SENSOR_SECONDS": "5",
+        "MONITORING_DATA": "s3://bucket/monitoring",
     }
 
     assert Deployment.from_environment(env, root=ROOT) == Deployment(
@@ -36,7 +37,16 @@ def test_every_variable_is_heard() -> None:
         database_url="postgresql://db/monitoring",
         clock_file=ROOT / "clock.txt",
         sensor_seconds=5,
+        data="s3://bucket/monitoring",
     )
+
+
+def test_data_are_with_the_state_unless_a_folder_or_a_bucket_is_named() -> None:
+    addresses = [
+        Deployment.from_environment(env, root=ROOT).data_address
+        for env in ({}, {"MONITORING_DATA": "elsewhere"}, {"MONITORING_DATA": "s3://bucket/monitoring"})
+    ]
+    assert addresses == ["/srv/project/.monitoring/data", "/srv/project/elsewhere", "s3://bucket/monitoring"]
 
 
 def test_a_variable_set_to_nothing_is_not_set() -> None:

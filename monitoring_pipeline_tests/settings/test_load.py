@@ -263,11 +263,13 @@ def test_the_monitors_of_the_demonstrations_fit_their_models() -> None:
     monitors = {found.model: found for found in load_monitors(Path("monitors"))}
 
     assert set(monitors) == {bikes.NAME, flights.NAME}
+    trainers = {name: f"{model.__name__}:fit" for name, model in ((bikes.NAME, bikes), (flights.NAME, flights))}
+    trainers[flights.NAME] += "_again"
+    assert {name: monitor.retraining.trainer for name, monitor in monitors.items()} == trainers
     for monitor, model in ((monitors[bikes.NAME], bikes), (monitors[flights.NAME], flights)):
         assert set(monitor.features.kinds()) == set(model.FEATURES)
         assert set(monitor.features.numeric) == set(model.NUMERIC)
         assert set(monitor.features.categorical) == set(model.CATEGORICAL)
-        assert monitor.retraining.trainer == f"{model.__name__}:{model.fit.__name__}"
         assert set(monitor.retraining.trusted_types) == set(model.TRUSTED_TYPES)
     assert {rule.name for rule in monitors[flights.NAME].alert_rules()} >= {
         "feature_drift",

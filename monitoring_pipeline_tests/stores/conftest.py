@@ -1,4 +1,4 @@
-"""State databases, migrated and empty: one on SQLite, one on a real PostgreSQL."""
+"""State databases, migrated and empty: one on SQLite, one on a real PostgreSQL. Places for files: folder and bucket."""
 
 import itertools
 import shutil
@@ -10,7 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring_pipeline.stores.database import StateDatabase
+from monitoring_pipeline_tests.buckets import bucket, bucket_server, place
 from monitoring_pipeline_tests.postgres import running_postgres
+
+__all__ = ["bucket", "bucket_server", "place"]
 
 _numbers = itertools.count()
 

@@ -1,6 +1,5 @@
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -12,7 +11,9 @@ from monitoring_pipeline.evaluate.signals import Absence
 from monitoring_pipeline.judge.conditions import WhyNot
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState
 from monitoring_pipeline.judge.verdicts import Level, Verdict
-from monitoring_pipeline.stores.hourly import HourlyStore, signals_table, verdicts_table
+from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.stores.objects import Place, sizes
+from monitoring_pipeline.stores.signal_tables import signals_table, verdicts_table
 from monitoring_pipeline_tests.traffic import MODEL, SPECS, VERSION, hour, log_rows, reference
 from monitoring_pipeline_tests.verdicts import signal
 
@@ -37,8 +38,8 @@ OUTCOMES = [
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> HourlyStore:
-    return HourlyStore(tmp_path)
+def store(place: Place) -> HourlyStore:
+    return HourlyStore(place)
 
 
 def test_signals_come_back_as_they_were_detail_included(store: HourlyStore) -> None:
@@ -114,11 +115,11 @@ def test_writing_an_hour_again_replaces_it_as_a_whole(store: HourlyStore) -> Non
     assert store.read_signals("drift", MODEL, hour(0), hour(1)) == {hour(0): SIGNALS[:1]}
 
 
-def test_the_same_records_give_the_same_bytes(store: HourlyStore, tmp_path: Path) -> None:
+def test_the_same_records_give_the_same_bytes(store: HourlyStore, place: Place) -> None:
     for number in (0, 1):
         store.write_signals("drift", MODEL, hour(number), SIGNALS)
-    first, second = sorted(tmp_path.rglob("*.parquet"))
-    assert first.read_bytes() == second.read_bytes()
+    first, second = ((place / name).read_bytes() for name in sizes(place))
+    assert first == second
 
 
 def test_hours_kinds_and_models_are_kept_apart(store: HourlyStore) -> None:
@@ -137,10 +138,10 @@ def test_a_sample_without_rows_or_even_columns_is_stored(store: HourlyStore) -> 
     assert [table.num_rows for table in found.values()] == [0, 0]
 
 
-def test_a_broken_hour_is_named(store: HourlyStore, tmp_path: Path) -> None:
+def test_a_broken_hour_is_named(store: HourlyStore, place: Place) -> None:
     store.write("samples", MODEL, hour(0), pa.table({"a": [1]}))
-    (path,) = tmp_path.rglob("*.parquet")
-    path.write_bytes(b"")
+    (name,) = sizes(place)
+    (place / name).write_bytes(b"")
     with pytest.raises(StoreError, match="2026-11-20T00Z"):
         store.read("samples", MODEL, hour(0), hour(1))
 

@@ -80,14 +80,20 @@ def test_a_reference_is_not_saved_with_a_version_that_does_not_exist(registry: M
 
 
 @pytest.mark.parametrize("damage", ["tampered", "not JSON"])
-def test_a_damaged_copy_is_refused_with_what_to_do(damage: str, registry: MlflowRegistry, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_fetched_again_and_refused_where_there_is_no_other(
+    damage: str, registry: MlflowRegistry, tmp_path: Path
+) -> None:
     store = ReferenceStore(tmp_path, registry)
     store.save(of_version("4"))
     (copy,) = tmp_path.rglob("*.json")
-    document = json.loads(copy.read_text()) | {"rows": 7}
-    copy.write_text(json.dumps(document) if damage == "tampered" else "{")
+    whole = copy.read_text()
+    damaged = json.dumps(json.loads(whole) | {"rows": 7}) if damage == "tampered" else "{"
+    copy.write_text(damaged)
+    assert store.load(MODEL, "4") is not None
+    assert copy.read_text() == whole
+    copy.with_name("3.json").write_text(damaged)
     with pytest.raises(ReferenceError, match=r"Rebuild|Remove it"):
-        store.load(MODEL, "4")
+        store.load(MODEL, "3")
 
 
 def test_saving_again_replaces_the_reference(registry: MlflowRegistry, tmp_path: Path) -> None:

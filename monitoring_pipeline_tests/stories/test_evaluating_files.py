@@ -22,8 +22,9 @@ from monitoring_pipeline.evaluate.signals import TRAINING, Signal
 from monitoring_pipeline.settings.load import load_monitor
 from monitoring_pipeline.stores.evaluations import order
 from monitoring_pipeline.stores.files import read_parquet
-from monitoring_pipeline.stores.hourly import HourlyStore, signal_of
+from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.parquet import ParquetLabelLog, ParquetPredictionLog
+from monitoring_pipeline.stores.signal_tables import signals_of
 from monitoring_pipeline.workflow.offline import table_reference
 from monitoring_pipeline.workflow.stages import Stages
 from monitoring_pipeline_tests.traffic import START, hour, log_rows
@@ -142,7 +143,7 @@ def copied(files: Files, folder: Path, **replaced: pa.Table | None) -> Files:
 
 @cache
 def signals(folder: Path) -> list[Signal]:
-    return [signal_of(row) for row in read_parquet(folder / "signals.parquet").to_pylist()]
+    return signals_of(read_parquet(folder / "signals.parquet"))
 
 
 def of(
@@ -331,7 +332,7 @@ class OneReference:
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
 
-    def load(self, model: str, version: str) -> Reference:
+    def fetch(self, model: str, version: str) -> Reference:
         return self.reference
 
 

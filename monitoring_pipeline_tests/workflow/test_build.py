@@ -129,7 +129,7 @@ def test_hourly_assets_have_utc_hours_and_one_backfill_policy(defs: dg.Definitio
 
 def test_jobs_execute_in_one_process_and_are_marked_with_their_model(defs: dg.Definitions) -> None:
     jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
-    assert len(jobs) == 2 * 8 + 3
+    assert len(jobs) == 2 * 8 + 4
     for job in jobs:
         assert job.executor_def is dg.in_process_executor, job.name
         assert job.tags.get("monitoring/model", "none") == job.name.partition("__")[0] or "__" not in job.name

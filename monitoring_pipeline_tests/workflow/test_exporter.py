@@ -200,5 +200,5 @@ def test_the_command_serves_the_page_on_loopback_to_who_asks_for_it_by_that_name
             assert series(answer.read().decode(), "drift_psi", model="churn") == {"tenure,1,24h": 0.1}
         connection = HTTPConnection("127.0.0.1", port, timeout=10)
         connection.request("GET", "/metrics", headers={"Host": "evil.example"})
-        assert connection.getresponse().status == 400
+        assert connection.getresponse().status == 421
         connection.close()

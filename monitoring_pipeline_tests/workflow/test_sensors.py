@@ -63,7 +63,7 @@ def test_only_the_hours_missing_in_between_are_requested(deployment: Deployment)
     deployment.set_clock(hour(5) + GRACE)
     deployment.compute(0, 0)
     deployment.compute(3, 3)
-    assert requested_hours(deployment.tick(MISSED)) == [(key(1), key(2))]
+    assert requested_hours(deployment.tick(MISSED)) == [(key(1), key(2)), (key(4), key(4))]
 
 
 def test_a_long_absence_is_made_good_in_bounded_runs(deployment: Deployment) -> None:
@@ -88,22 +88,33 @@ def test_nothing_is_requested_while_a_run_is_under_way(deployment: Deployment) -
     assert len(deployment.tick(MISSED).run_requests) == 1
 
 
-def test_hours_whose_run_failed_are_requested_again_but_not_every_minute(deployment: Deployment) -> None:
+def test_an_hour_that_always_fails_holds_no_other_back_and_is_tried_again_but_not_every_minute(
+    deployment: Deployment,
+) -> None:
     deployment.set_clock(hour(3) + GRACE)
-    rows = customers([hour(0)])
-    deployment.log(rows)
-    folder = deployment.monitoring.data / "predictions" / "model=churn" / "hour=2026-11-20T00Z"
+    deployment.log(customers([hour(2)]))
+    folder = deployment.monitoring.data / "predictions" / "model=churn" / "hour=2026-11-20T02Z"
     (folder / "broken.parquet").write_bytes(b"half a file")
-    first = deployment.tick(MISSED)
-    assert not deployment.start(MISSED, first)[0].success
+    used: set[str | None] = set()
+
+    def pass_on() -> list[tuple[str, str]]:
+        """Do what the daemon does: a key that was used starts nothing."""
+        found = deployment.tick(MISSED)
+        new = [request for request in found.run_requests if request.run_key not in used]
+        used.update(request.run_key for request in new)
+        started = dg.SensorResult(run_requests=new)
+        deployment.start(MISSED, started)
+        return requested_hours(started)
+
+    assert pass_on() == [(key(0), key(2))]
+    assert pass_on() == [(key(0), key(1)), (key(2), key(2))], "in halves, once the whole has failed"
+    assert deployment.store.hours("verdicts", MODEL) == [hour(0), hour(1)]
     deployment.set_clock(hour(3) + GRACE + timedelta(minutes=1))
-    soon = deployment.tick(MISSED)
+    assert pass_on() == []
     deployment.set_clock(hour(3) + GRACE + RETRY_EVERY)
-    later = deployment.tick(MISSED)
-    assert first.run_requests[0].run_key == soon.run_requests[0].run_key != later.run_requests[0].run_key
     (folder / "broken.parquet").unlink()
-    assert deployment.start(MISSED, later)[0].success
-    assert deployment.tick(MISSED).run_requests == []
+    assert pass_on() == [(key(2), key(2))]
+    assert deployment.tick(MISSED).skip_message == "every complete hour has been processed"
 
 
 # Late labels

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
-from ipaddress import ip_address
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPErrorProcessor, Request, build_opener
+from urllib.request import Request
 
 from monitoring_pipeline.errors import DeliveryError
+from monitoring_pipeline.notify.channels.connections import address_of, never_asked, opener
 from monitoring_pipeline.notify.messages import one_line
 
 TIMEOUT_S = 10
@@ -28,16 +28,7 @@ _HIDDEN_FROM = 8
 """Parts of an address from this length on may be a key; shorter ones are words such as `alerts`."""
 
 
-class _AnyAnswer(HTTPErrorProcessor):
-    """Every answer is handed back as it is; a redirect is not followed, as it could lead a secret to another host."""
-
-    def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:
-        return response
-
-    https_response = http_response
-
-
-_OPENER = build_opener(_AnyAnswer)
+_OPENER = opener()
 
 
 def post(
@@ -119,6 +110,8 @@ def not_safe(url: str, *, inside: bool = False) -> str:
         return "It is not an address: write https://host/path."
     if parts.username is not None or parts.password is not None:
         return "A user or password in an address ends up in logs: leave it out."
+    if never_asked(host):
+        return "No service has a link-local address: write the name of the one that is meant."
     if parts.scheme == "https" or (parts.scheme == "http" and (loopback(host) or (inside and "." not in host))):
         return ""
     return "An address starts with https://; http:// is for this machine itself."
@@ -126,9 +119,8 @@ def not_safe(url: str, *, inside: bool = False) -> str:
 
 def loopback(host: str) -> bool:
     """Return whether a host is this machine itself."""
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"
+    found = address_of(host)
+    return host == "localhost" if found is None else found.is_loopback
 
 
 def _beginning(answer: HTTPResponse) -> str:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
+from urllib.request import Request
 
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels import http
+from monitoring_pipeline.notify.channels.connections import opener
 from monitoring_pipeline.notify.channels.slack_blocks import blocks_of, fallback_of
 from monitoring_pipeline.notify.messages import Message, one_line
 
@@ -28,6 +30,9 @@ _NEW_STATE = {"acknowledged", "worsened", "reopened", "resolved"}
 
 _LOUD = {"worsened", "reopened", "escalated"}
 """Steps that are shown in the channel too: those who do not follow the thread have to hear of them."""
+
+_OPENER = opener(raises=True)
+_LONGEST_ANSWER = 1_000_000
 
 # The client writes requests (the webhook's secret address among them) to its log at debug level.
 _SILENT = logging.Logger("monitoring_pipeline.notify.slack", logging.CRITICAL)
@@ -47,11 +52,11 @@ class SlackChannel:
     name = "slack"
 
     def __init__(self, token: str, channel: str, *, base_url: str = "https://slack.com/api/") -> None:
-        from slack_sdk import WebClient
-
         if problem := http.not_safe(base_url):
             raise ValueError(f"slack: its base_url cannot be used. {problem}")
-        self._client = WebClient(token, base_url=base_url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT)
+        self._client = _web_client()(
+            token, base_url=base_url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT
+        )
         self._channel = channel
 
     def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
@@ -83,7 +88,7 @@ class SlackChannel:
             except SlackApiError as error:
                 refused: Any = error.response
                 code = refused.data.get("error") if isinstance(refused.data, dict) else ""
-                return _Answer(refused.status_code, str(code), refused.headers)
+                return _Answer(refused.status_code, str(code).replace(self._client.token or "", "***"), refused.headers)
             return _Answer(200, "ok", data=response.data)
 
         return _answered(f"slack channel {self._channel}: {message.incident_id}", ask, accepted or set())
@@ -95,11 +100,9 @@ class SlackWebhookChannel:
     name = "slack"
 
     def __init__(self, url: str) -> None:
-        from slack_sdk.webhook import WebhookClient
-
         if problem := http.not_safe(url):
             raise ValueError(f"slack webhook: its address cannot be used. {problem}")
-        self._client = WebhookClient(url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT)
+        self._client = _webhook_client()(url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT)
 
     def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
         """Post the message; a webhook knows no `dedup_key` and no thread."""
@@ -112,6 +115,35 @@ class SlackWebhookChannel:
 
         _answered(f"slack webhook: {message.incident_id}", ask, set())
         return None
+
+
+def _web_client() -> type[Any]:
+    """Return Slack's client, which by itself follows redirects, with the token, to wherever they lead."""
+    from slack_sdk import WebClient
+
+    class Client(WebClient):
+        def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
+            status, headers, body = _opened(req)
+            return {"status": status, "headers": headers, "body": body}
+
+    return Client
+
+
+def _webhook_client() -> type[Any]:
+    """Return the client of incoming webhooks, which follows redirects too."""
+    from slack_sdk.webhook import WebhookClient, WebhookResponse
+
+    class Client(WebhookClient):
+        def _perform_http_request_internal(self, url: str, req: Request) -> WebhookResponse:
+            status, headers, body = _opened(req)
+            return WebhookResponse(url=url, status_code=status, body=body, headers=headers)
+
+    return Client
+
+
+def _opened(request: Request) -> tuple[int, Any, str]:
+    with _OPENER.open(request, timeout=http.TIMEOUT_S) as answer:
+        return answer.status, answer.headers, answer.read(_LONGEST_ANSWER).decode(errors="replace")
 
 
 def _answered(where: str, ask: Callable[[], _Answer], accepted: set[str]) -> _Answer:

@@ -1,0 +1,547 @@
+WITH "logged" AS (
+  SELECT
+    CAST(FLOOR(
+      CAST(CASE
+        WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+      END AS DOUBLE PRECISION) / CAST('3600000000.0' AS DOUBLE PRECISION)
+    ) AS BIGINT) AS "hour",
+    CASE
+      WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+    END AS "moment",
+    COALESCE(CAST("Version" AS TEXT), 'unversioned') AS "version",
+    "Id" AS "id"
+  FROM "of them"."Served; DROP"
+  WHERE
+    (
+      (
+        "tenant" = 'O''Hara\' AND "live" = TRUE
+      )
+      AND "At" >= CAST('2026-11-20 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('2026-11-20 02:00:00+00:00' AS TIMESTAMPTZ)
+    )
+    AND NOT "Id" IS NULL
+)
+SELECT
+  "hour",
+  COUNT(*),
+  COUNT(DISTINCT "id")
+FROM "logged"
+GROUP BY
+  "hour";
+
+WITH "once" AS (
+  SELECT
+    CAST(FLOOR(
+      CAST(CASE
+        WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+      END AS DOUBLE PRECISION) / CAST('3600000000.0' AS DOUBLE PRECISION)
+    ) AS BIGINT) AS "hour",
+    CASE
+      WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+    END AS "moment",
+    COALESCE(CAST("Version" AS TEXT), 'unversioned') AS "version"
+  FROM "of them"."Served; DROP"
+  WHERE
+    (
+      (
+        "tenant" = 'O''Hara\' AND "live" = TRUE
+      )
+      AND "At" >= CAST('2026-11-20 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('2026-11-20 02:00:00+00:00' AS TIMESTAMPTZ)
+    )
+    AND NOT "Id" IS NULL
+)
+SELECT
+  "hour",
+  "version",
+  COUNT(*)
+FROM "once"
+GROUP BY
+  "hour",
+  "version";
+
+WITH "once" AS (
+  SELECT
+    CAST(FLOOR(
+      CAST(CASE
+        WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+      END AS DOUBLE PRECISION) / CAST('3600000000.0' AS DOUBLE PRECISION)
+    ) AS BIGINT) AS "hour",
+    CASE
+      WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+    END AS "moment",
+    COALESCE(CAST("Version" AS TEXT), 'unversioned') AS "version",
+    "Said" AS "c0",
+    "Plan" AS "c1",
+    "Since" AS "c2",
+    CASE
+      WHEN "Since" >= CAST('0001-01-02 00:00:00' AS TIMESTAMP)
+      AND "Since" < CAST('9999-01-02 00:00:00' AS TIMESTAMP)
+      THEN CAST(ROUND(EXTRACT(EPOCH FROM "Since") * 1000000) AS BIGINT)
+    END AS "t2"
+  FROM "of them"."Served; DROP"
+  WHERE
+    (
+      (
+        "tenant" = 'O''Hara\' AND "live" = TRUE
+      )
+      AND "At" >= CAST('2026-11-20 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('2026-11-20 02:00:00+00:00' AS TIMESTAMPTZ)
+    )
+    AND NOT "Id" IS NULL
+), "placed" AS (
+  SELECT
+    *
+  FROM "once"
+  WHERE
+    "version" = '3'
+), "valued" AS (
+  SELECT
+    "hour",
+    CASE WHEN "c1" IN ('basic') THEN 1 WHEN "c1" IN ('pro') THEN 2 ELSE 3 END AS "s0"
+  FROM "placed"
+)
+SELECT
+  "hour",
+  0 AS "segment",
+  COUNT(*)
+FROM "valued"
+GROUP BY
+  "hour"
+UNION ALL
+SELECT
+  "hour",
+  "s0" AS "segment",
+  COUNT(*)
+FROM "valued"
+GROUP BY
+  "hour",
+  "s0";
+
+WITH "once" AS (
+  SELECT
+    CAST(FLOOR(
+      CAST(CASE
+        WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+        THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+      END AS DOUBLE PRECISION) / CAST('3600000000.0' AS DOUBLE PRECISION)
+    ) AS BIGINT) AS "hour",
+    CASE
+      WHEN "At" >= CAST('0001-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('9999-01-02 00:00:00+00:00' AS TIMESTAMPTZ)
+      THEN CAST(ROUND(EXTRACT(EPOCH FROM "At") * 1000000) AS BIGINT)
+    END AS "moment",
+    COALESCE(CAST("Version" AS TEXT), 'unversioned') AS "version",
+    "Said" AS "c0",
+    "Plan" AS "c1",
+    "Since" AS "c2",
+    CASE
+      WHEN "Since" >= CAST('0001-01-02 00:00:00' AS TIMESTAMP)
+      AND "Since" < CAST('9999-01-02 00:00:00' AS TIMESTAMP)
+      THEN CAST(ROUND(EXTRACT(EPOCH FROM "Since") * 1000000) AS BIGINT)
+    END AS "t2"
+  FROM "of them"."Served; DROP"
+  WHERE
+    (
+      (
+        "tenant" = 'O''Hara\' AND "live" = TRUE
+      )
+      AND "At" >= CAST('2026-11-20 00:00:00+00:00' AS TIMESTAMPTZ)
+      AND "At" < CAST('2026-11-20 02:00:00+00:00' AS TIMESTAMPTZ)
+    )
+    AND NOT "Id" IS NULL
+), "placed" AS (
+  SELECT
+    *
+  FROM "once"
+  WHERE
+    "version" = '3'
+), "valued" AS (
+  SELECT
+    "hour",
+    CASE WHEN "c1" IN ('basic') THEN 1 WHEN "c1" IN ('pro') THEN 2 ELSE 3 END AS "s0",
+    CASE
+      WHEN TRIM("c0") ~ '^[+-]?([0-9]{1,150}([.][0-9]{0,100})?|[.][0-9]{1,100})([eE][+-]?0*([0-9]{1,2}|1[0-4][0-9]))?$'
+      THEN CAST(TRIM("c0") AS DOUBLE PRECISION)
+    END AS "x0",
+    CASE WHEN NOT "c0" IS NULL THEN 1 END AS "g0",
+    "c1" AS "x1",
+    CAST((
+      (
+        "t2" % 86400000000
+      ) + 86400000000
+    ) % 86400000000 AS DOUBLE PRECISION) / CAST('3600000000.0' AS DOUBLE PRECISION) AS "x2",
+    CASE WHEN NOT "c2" IS NULL AND "t2" IS NULL THEN 1 END AS "g2"
+  FROM "placed"
+), "binned" AS (
+  SELECT
+    *,
+    CASE
+      WHEN "x0" < CAST('-1e+140' AS DOUBLE PRECISION)
+      OR -"x0" < CAST('-1e+140' AS DOUBLE PRECISION)
+      THEN -1
+      WHEN "x0" <= CAST('1e+140' AS DOUBLE PRECISION)
+      THEN CASE
+        WHEN "x0" <= CAST('0.0' AS DOUBLE PRECISION)
+        THEN CASE
+          WHEN "x0" <= CAST('-1.5' AS DOUBLE PRECISION)
+          THEN CASE WHEN "x0" < CAST('-1.5' AS DOUBLE PRECISION) THEN 0 ELSE 1 END
+          ELSE CASE WHEN "x0" < CAST('0.0' AS DOUBLE PRECISION) THEN 2 ELSE 3 END
+        END
+        ELSE CASE
+          WHEN "x0" <= CAST('2.25' AS DOUBLE PRECISION)
+          THEN CASE WHEN "x0" < CAST('2.25' AS DOUBLE PRECISION) THEN 4 ELSE 5 END
+          ELSE 6
+        END
+      END
+      WHEN "g0" = 1
+      THEN -1
+      ELSE -2
+    END AS "b0",
+    CASE
+      WHEN "x2" < CAST('-1e+140' AS DOUBLE PRECISION)
+      OR -"x2" < CAST('-1e+140' AS DOUBLE PRECISION)
+      THEN -1
+      WHEN "x2" <= CAST('1e+140' AS DOUBLE PRECISION)
+      THEN CASE
+        WHEN "x2" <= CAST('0.0' AS DOUBLE PRECISION)
+        THEN CASE
+          WHEN "x2" <= CAST('-1.5' AS DOUBLE PRECISION)
+          THEN CASE WHEN "x2" < CAST('-1.5' AS DOUBLE PRECISION) THEN 0 ELSE 1 END
+          ELSE CASE WHEN "x2" < CAST('0.0' AS DOUBLE PRECISION) THEN 2 ELSE 3 END
+        END
+        ELSE CASE
+          WHEN "x2" <= CAST('2.25' AS DOUBLE PRECISION)
+          THEN CASE WHEN "x2" < CAST('2.25' AS DOUBLE PRECISION) THEN 4 ELSE 5 END
+          ELSE 6
+        END
+      END
+      WHEN "g2" = 1
+      THEN -1
+      ELSE -2
+    END AS "b2"
+  FROM "valued"
+)
+SELECT
+  0 AS "item",
+  "hour",
+  "segment",
+  "bin",
+  CAST(NULL AS TEXT),
+  COUNT(*),
+  SUM((
+    "x" - CAST('0.25' AS DOUBLE PRECISION)
+  )),
+  SUM(
+    CASE
+      WHEN (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      AND -(
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      THEN CAST('0.0' AS DOUBLE PRECISION)
+      ELSE (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) * (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      )
+    END
+  ),
+  MIN("x"),
+  MAX("x")
+FROM (
+  SELECT
+    "hour" AS "hour",
+    0 AS "segment",
+    "b0" AS "bin",
+    CASE WHEN "b0" >= 0 THEN "x0" END AS "x"
+  FROM "binned"
+) AS each
+GROUP BY
+  "hour",
+  "segment",
+  "bin"
+UNION ALL
+SELECT
+  0 AS "item",
+  "hour",
+  "segment",
+  "bin",
+  CAST(NULL AS TEXT),
+  COUNT(*),
+  SUM((
+    "x" - CAST('0.25' AS DOUBLE PRECISION)
+  )),
+  SUM(
+    CASE
+      WHEN (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      AND -(
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      THEN CAST('0.0' AS DOUBLE PRECISION)
+      ELSE (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) * (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      )
+    END
+  ),
+  MIN("x"),
+  MAX("x")
+FROM (
+  SELECT
+    "hour" AS "hour",
+    "s0" AS "segment",
+    "b0" AS "bin",
+    CASE WHEN "b0" >= 0 THEN "x0" END AS "x"
+  FROM "binned"
+) AS each
+GROUP BY
+  "hour",
+  "segment",
+  "bin"
+UNION ALL
+SELECT
+  1 AS "item",
+  "hour",
+  "segment",
+  "bin",
+  "name",
+  CAST(SUM("rows") AS BIGINT),
+  CAST(NULL AS DOUBLE PRECISION),
+  CAST(NULL AS DOUBLE PRECISION),
+  CAST(NULL AS DOUBLE PRECISION),
+  CAST(NULL AS DOUBLE PRECISION)
+FROM (
+  SELECT
+    "hour",
+    "segment",
+    "rows",
+    CASE WHEN "known" = 1 OR "place" <= 10000 THEN 0 ELSE 1 END AS "bin",
+    CASE WHEN "known" = 1 OR "place" <= 10000 THEN "name" END AS "name"
+  FROM (
+    SELECT
+      *,
+      ROW_NUMBER() OVER (
+        PARTITION BY "hour", "segment", "known"
+        ORDER BY "rows" DESC NULLS LAST, "name" COLLATE "C" ASC
+      ) AS "place"
+    FROM (
+      SELECT
+        *,
+        CASE WHEN "name" IS NULL OR "name" IN ('basic', 'pro') THEN 1 ELSE 0 END AS "known"
+      FROM (
+        SELECT
+          "hour",
+          "segment",
+          "name",
+          COUNT(*) AS "rows"
+        FROM (
+          SELECT
+            "hour" AS "hour",
+            0 AS "segment",
+            "x1" AS "name"
+          FROM "binned"
+        ) AS each
+        GROUP BY
+          "hour",
+          "segment",
+          "name"
+      ) AS counted
+    ) AS flagged
+  ) AS ranked
+) AS chosen
+GROUP BY
+  "hour",
+  "segment",
+  "bin",
+  "name"
+UNION ALL
+SELECT
+  1 AS "item",
+  "hour",
+  "segment",
+  "bin",
+  "name",
+  CAST(SUM("rows") AS BIGINT),
+  CAST(NULL AS DOUBLE PRECISION),
+  CAST(NULL AS DOUBLE PRECISION),
+  CAST(NULL AS DOUBLE PRECISION),
+  CAST(NULL AS DOUBLE PRECISION)
+FROM (
+  SELECT
+    "hour",
+    "segment",
+    "rows",
+    CASE WHEN "known" = 1 OR "place" <= 10000 THEN 0 ELSE 1 END AS "bin",
+    CASE WHEN "known" = 1 OR "place" <= 10000 THEN "name" END AS "name"
+  FROM (
+    SELECT
+      *,
+      ROW_NUMBER() OVER (
+        PARTITION BY "hour", "segment", "known"
+        ORDER BY "rows" DESC NULLS LAST, "name" COLLATE "C" ASC
+      ) AS "place"
+    FROM (
+      SELECT
+        *,
+        CASE WHEN "name" IS NULL OR "name" IN ('basic', 'pro') THEN 1 ELSE 0 END AS "known"
+      FROM (
+        SELECT
+          "hour",
+          "segment",
+          "name",
+          COUNT(*) AS "rows"
+        FROM (
+          SELECT
+            "hour" AS "hour",
+            "s0" AS "segment",
+            "x1" AS "name"
+          FROM "binned"
+        ) AS each
+        GROUP BY
+          "hour",
+          "segment",
+          "name"
+      ) AS counted
+    ) AS flagged
+  ) AS ranked
+) AS chosen
+GROUP BY
+  "hour",
+  "segment",
+  "bin",
+  "name"
+UNION ALL
+SELECT
+  2 AS "item",
+  "hour",
+  "segment",
+  "bin",
+  CAST(NULL AS TEXT),
+  COUNT(*),
+  SUM((
+    "x" - CAST('0.25' AS DOUBLE PRECISION)
+  )),
+  SUM(
+    CASE
+      WHEN (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      AND -(
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      THEN CAST('0.0' AS DOUBLE PRECISION)
+      ELSE (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) * (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      )
+    END
+  ),
+  MIN("x"),
+  MAX("x")
+FROM (
+  SELECT
+    "hour" AS "hour",
+    0 AS "segment",
+    "b2" AS "bin",
+    CASE WHEN "b2" >= 0 THEN "x2" END AS "x"
+  FROM "binned"
+) AS each
+GROUP BY
+  "hour",
+  "segment",
+  "bin"
+UNION ALL
+SELECT
+  2 AS "item",
+  "hour",
+  "segment",
+  "bin",
+  CAST(NULL AS TEXT),
+  COUNT(*),
+  SUM((
+    "x" - CAST('0.25' AS DOUBLE PRECISION)
+  )),
+  SUM(
+    CASE
+      WHEN (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      AND -(
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) < CAST('1e-140' AS DOUBLE PRECISION)
+      THEN CAST('0.0' AS DOUBLE PRECISION)
+      ELSE (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      ) * (
+        "x" - CAST('0.25' AS DOUBLE PRECISION)
+      )
+    END
+  ),
+  MIN("x"),
+  MAX("x")
+FROM (
+  SELECT
+    "hour" AS "hour",
+    "s0" AS "segment",
+    "b2" AS "bin",
+    CASE WHEN "b2" >= 0 THEN "x2" END AS "x"
+  FROM "binned"
+) AS each
+GROUP BY
+  "hour",
+  "segment",
+  "bin";
+
+SELECT
+  1
+WHERE
+  "Id" IS NULL
+  OR (
+    CAST("Amount" AS DOUBLE PRECISION) < CAST('-1e+140' AS DOUBLE PRECISION)
+    OR CAST("Amount" AS DOUBLE PRECISION) > CAST('1e+140' AS DOUBLE PRECISION)
+  )
+  OR LENGTH("Said") > 1000
+  OR (
+    CASE
+      WHEN TRIM("Said") ~ '^[+-]?([0-9]{1,150}([.][0-9]{0,100})?|[.][0-9]{1,100})([eE][+-]?0*([0-9]{1,2}|1[0-4][0-9]))?$'
+      THEN CAST(TRIM("Said") AS DOUBLE PRECISION)
+    END < CAST('-1e+140' AS DOUBLE PRECISION)
+    OR CASE
+      WHEN TRIM("Said") ~ '^[+-]?([0-9]{1,150}([.][0-9]{0,100})?|[.][0-9]{1,100})([eE][+-]?0*([0-9]{1,2}|1[0-4][0-9]))?$'
+      THEN CAST(TRIM("Said") AS DOUBLE PRECISION)
+    END > CAST('1e+140' AS DOUBLE PRECISION)
+  )
+  OR (
+    NOT "Said" IS NULL
+    AND CASE
+      WHEN TRIM("Said") ~ '^[+-]?([0-9]{1,150}([.][0-9]{0,100})?|[.][0-9]{1,100})([eE][+-]?0*([0-9]{1,2}|1[0-4][0-9]))?$'
+      THEN CAST(TRIM("Said") AS DOUBLE PRECISION)
+    END IS NULL
+  )
+  OR (
+    NOT "Since" IS NULL
+    AND CASE
+      WHEN "Since" >= CAST('0001-01-02 00:00:00' AS TIMESTAMP)
+      AND "Since" < CAST('9999-01-02 00:00:00' AS TIMESTAMP)
+      THEN CAST(ROUND(EXTRACT(EPOCH FROM "Since") * 1000000) AS BIGINT)
+    END IS NULL
+  );
