@@ -52,7 +52,7 @@ PERIOD = timedelta(days=30)
 FEW_DAYS, EVERY = timedelta(days=5), 6
 """Charts that cover more than a few days have a point every so many hours."""
 
-LONGEST_REASON = 160
+LONGEST_REASON = 100
 """Characters of a reason in the first sentence of a page; the table of incidents has it whole."""
 
 MOST_COLUMNS, MOST_COURSES, MOST_WORST = 60, 3, 5
