@@ -168,15 +168,14 @@ def _compare_stored(
     """Return the comparison with a reference that `describe` stored."""
     from monitoring_pipeline.describe.reference_json import reference_from_json
     from monitoring_pipeline.judge.stored_comparison import compare_file
-    from monitoring_pipeline.stores.files import parquet_errors, read_json
+    from monitoring_pipeline.stores.files import read_json
 
     if kinds or compat is not None:
         raise TableError(
             f"{reference}: a stored reference has its kinds, and no rows for another tool's numbers. "
             "Give --kinds to describe, and compare two Parquet files for --compat."
         )
-    with parquet_errors(current):
-        return compare_file(reference_from_json(read_json(reference)), current, policy, **asked)
+    return compare_file(reference_from_json(read_json(reference)), current, policy, **asked)
 
 
 def _kinds(text: str) -> "dict[str, ColumnKind]":

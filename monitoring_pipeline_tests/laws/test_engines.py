@@ -232,8 +232,13 @@ def test_a_file_that_cannot_be_read_is_named(
         content = files[2].read_bytes()
         broken = content[:-200] if damage == "footer" else content[:4] + b"\xff" * 6000 + content[6004:]
         files[2].write_bytes(broken)
-    said = {"gone": "no such file", "footer": "not a readable Parquet file", "inside": ".* cannot be read"}[damage]
-    with pytest.raises(TableError, match=rf"{files[2]}: {said}"):
+    advice = r" \(.*\)\. Restore or remove the file\.$"
+    said = {
+        "gone": r"no such file\. Check the path\.$",
+        "footer": f"not a readable Parquet file{advice}",
+        "inside": f".* cannot be read{advice}",
+    }
+    with pytest.raises(TableError, match=rf"{files[2]}: {said[damage]}"):
         engine.profile(files, PLAN)
 
 
