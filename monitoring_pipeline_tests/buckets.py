@@ -4,12 +4,14 @@ Add what a test needs to know of its requests here. Keep stores out: tests make 
 """
 
 import itertools
-import logging
 import os
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -24,15 +26,16 @@ CREDENTIALS = {
 _numbers = itertools.count()
 
 
-class Requests(logging.Handler):
+@dataclass(slots=True)
+class Requests:
     """What a server was asked: the method and the path of each request."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
+    seen: list[str] = field(default_factory=list)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.seen.append(record.getMessage().split('"')[1].rpartition(" HTTP")[0])
+    def note(self, environ: Mapping[str, Any]) -> None:
+        """Keep one request."""
+        asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
+        self.seen.append(unquote(asked))
 
     def of(self, method: str, part: str = "") -> list[str]:
         return [request for request in self.seen if request.startswith(f"{method} ") and part in request]
@@ -55,23 +58,29 @@ class BucketServer:
 
 @pytest.fixture(scope="session")
 def bucket_server() -> Iterator[BucketServer]:
-    from moto.server import ThreadedMotoServer
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
-    log, requests = logging.getLogger("werkzeug"), Requests()
-    before = log.level, log.propagate
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.addHandler(requests)
-    server.start()
-    host, port = server.get_host_and_port()
+    requests, buckets = Requests(), DomainDispatcherApplication(create_backend_app)
+
+    # Noted here and not read from the server's log: whoever configures logging in this process may silence that.
+    def noted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        requests.note(environ)
+        answer: Iterable[bytes] = buckets(environ, start_response)
+        return answer
+
+    class Handler(MotoRequestHandler):
+        def log_request(self, *args: object) -> None:
+            pass
+
+    server = make_server("127.0.0.1", 0, noted, threaded=True, request_handler=Handler)
+    serving = Thread(target=server.serve_forever, daemon=True)
+    serving.start()
     try:
-        yield BucketServer(f"http://{host}:{port}", requests)
+        yield BucketServer(f"http://127.0.0.1:{server.server_port}", requests)
     finally:
-        server.stop()
-        log.removeHandler(requests)
-        log.setLevel(before[0])
-        log.propagate = before[1]
+        server.shutdown()
+        serving.join()
 
 
 @pytest.fixture
