@@ -86,7 +86,7 @@ def build(home: Path) -> None:
     for day, sample in day_samples(monitoring, monitor, HOURS[::24]):
         for kind, report in {"attribution": attribution_verdicts, "slice": slice_verdicts}.items():
             found = [] if isinstance(sample, str) else report(monitoring, monitor, sample)
-            monitoring.hourly.write_verdicts(NAME, day + DAY - HOUR, found, kind=f"{kind}_verdicts")
+            monitoring.hourly.write_verdicts(NAME, {day + DAY - HOUR: found}, kind=f"{kind}_verdicts")
 
 
 def measured_again(home: Path, name: str, drift: Mapping[str, Any]) -> Deployment:

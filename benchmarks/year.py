@@ -31,6 +31,7 @@ from workload import write_workload
 from worlds.tables import table
 
 from monitoring_pipeline.settings.load import parse_monitor
+from monitoring_pipeline.stores.hours import HourFiles
 from monitoring_pipeline.workflow.hourly_assets import hourly_assets
 from monitoring_pipeline.workflow.offline import table_reference
 from monitoring_pipeline.workflow.partitions import range_tags
@@ -62,6 +63,7 @@ def prepare(folder: Path, hours: int) -> Path:
         for step in range(hours):
             name = f"{START + step * HOUR:%Y-%m-%dT%H}Z.parquet"
             shutil.copyfile(files[step % DESCRIBED], of_kind / model / name)
+        HourFiles(stores).compact(kind, MODEL, before=START + hours * HOUR)  # as the nightly job has done it
     shutil.rmtree(described)
     return stores
 
@@ -178,8 +180,7 @@ def _written(stores: Path, stage: str) -> int:
     import pyarrow.parquet as pq
 
     kind = {"judge": "verdicts", "diagnose": "diagnoses"}.get(stage, stage.removeprefix("measure_"))
-    files = (stores / kind / f"model={MODEL}").glob("*.parquet")
-    return sum(pq.read_metadata(file).num_rows for file in files)
+    return sum(pq.read_metadata(file).num_rows for file in (stores / kind / f"model={MODEL}").rglob("*.parquet"))
 
 
 def main() -> None:

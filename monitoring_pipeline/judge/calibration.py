@@ -4,14 +4,18 @@ Add another source of calibration here. Keep the measuring of blocks out: it bel
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from monitoring_pipeline.capture.windows import window_length, window_name
 from monitoring_pipeline.describe.blocks import SQUARES, BlockDistances, same_hours_name
+from monitoring_pipeline.describe.columns import FloatArray
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.describe.spans import SameHoursOfWeek
 from monitoring_pipeline.evaluate.signals import Signal
@@ -42,15 +46,15 @@ class LevelModel:
     power: int
     """1 for distances that are squares already, 2 for the others."""
 
-    def p_value(self, distance: float) -> float:
+    def p_value(self, distance: ArrayLike) -> FloatArray:
         """Return how often a block without change lies this far away."""
-        square = distance**self.power
-        return float(block_p_value_from_level(square, self.noise, self.level, independent=self.independent))
+        square = np.power(distance, self.power)
+        return block_p_value_from_level(square, self.noise, self.level, independent=self.independent)
 
-    def limit(self, rarity: float) -> float:
+    def limit(self, rarity: float) -> FloatArray:
         """Return the distance that a block without change exceeds with probability `rarity`."""
         limit = block_limit_from_level(self.noise, self.level, independent=self.independent, probability=1 - rarity)
-        return math.pow(limit, 1 / self.power)
+        return np.asarray(np.power(limit, 1 / np.asarray(self.power)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +67,45 @@ class RootModel:
     independent: float
     inflation: float
 
-    def p_value(self, distance: float) -> float:
+    def p_value(self, distance: ArrayLike) -> FloatArray:
         """Return how often a block without change lies this far away."""
-        moments = self.mean, self.variance
-        p = block_p_value_from_moments(distance, *moments, independent=self.independent, degrees=self.degrees)
-        return float(p)
+        blocks = {"independent": self.independent, "degrees": self.degrees}
+        return block_p_value_from_moments(distance, self.mean, self.variance, **blocks)
 
-    def limit(self, rarity: float) -> float:
+    def limit(self, rarity: float) -> FloatArray:
         """Return the distance that a block without change exceeds with probability `rarity`."""
+        blocks = {"independent": self.independent, "degrees": self.degrees}
         with np.errstate(over="ignore"):
-            limit = block_limit_from_moments(
-                self.mean,
-                self.variance,
-                independent=self.independent,
-                probability=1 - rarity,
-                degrees=self.degrees,
-            )
-        return float(limit)
+            return block_limit_from_moments(self.mean, self.variance, probability=1 - rarity, **blocks)
 
 
 BlockModel = LevelModel | RootModel
+"""Its fields are numbers, or those of several columns as arrays: see `_stacked`."""
+
+
+def p_values(models: Sequence[BlockModel | None], distances: FloatArray) -> FloatArray:
+    """Return how often without change a block of each column lies this far away; NaN for a column without a model."""
+    found = np.full(len(models), np.nan)
+    for places, model in _stacked(models):
+        found[places] = model.p_value(distances[places])
+    return found
+
+
+def limits(models: Sequence[BlockModel | None], rarity: float) -> FloatArray:
+    """Return the distances that blocks without change exceed with probability `rarity`; -inf without a model."""
+    found = np.full(len(models), -np.inf)
+    for places, model in _stacked(models):
+        found[places] = model.limit(rarity)
+    return found
+
+
+def _stacked(models: Sequence[BlockModel | None]) -> Iterator[tuple[list[int], BlockModel]]:
+    """Yield the columns whose models are of one kind, and these as one: a report has hundreds of them."""
+    for kind in (LevelModel, RootModel):
+        if places := [place for place, model in enumerate(models) if isinstance(model, kind)]:
+            values = zip(*(attrgetter(*kind.__slots__)(models[place]) for place in places), strict=True)
+            arrays: list[Any] = [np.array(each) for each in values]
+            yield places, kind(*arrays)
 
 
 class Calibrations:

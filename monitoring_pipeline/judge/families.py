@@ -6,13 +6,14 @@ another correction for many comparisons here. Keep formulas out: they belong in 
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from monitoring_pipeline.describe.columns import FloatArray
 from monitoring_pipeline.evaluate.signals import Signal
-from monitoring_pipeline.judge.calibration import BlockModel, Calibrations
+from monitoring_pipeline.judge.calibration import BlockModel, Calibrations, limits, p_values
 from monitoring_pipeline.judge.thresholds import RATIOS, JudgingPolicy, Thresholds
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.stats.corrections import benjamini_hochberg, benjamini_yekutieli
@@ -41,7 +42,7 @@ def _by_p_value(signal: Signal, q: float, rate: float | None) -> Verdict:
 
 def family_of(signal: Signal) -> tuple[object, ...]:
     """Return what the signals of one report have in common."""
-    return signal.metric, signal.version, signal.window_end, signal.window, signal.baseline
+    return signal.metric, signal.version, signal.window_start, signal.window_end, signal.span, signal.baseline
 
 
 def judge_families(signals: Sequence[Signal], calibrations: Calibrations, policy: JudgingPolicy) -> list[Verdict]:
@@ -56,52 +57,65 @@ def judge_families(signals: Sequence[Signal], calibrations: Calibrations, policy
     return [verdicts[place] for place in range(len(signals))]
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A signal, its band, and how rare its value is without change: by sampling alone, and by the reference's blocks.
+class _Step(NamedTuple):
+    """What a report asks of a drift for a level: the band, how rare it is by itself, and how far out that lies.
 
-    Below the band nothing counts as change, however significant: the p-value is 1.
+    `limits` are those of the reference's own blocks, one for each signal; -inf where it has none.
     """
 
-    signal: Signal
-    band: Thresholds
-    blocks: BlockModel | None
-
-    @property
-    def value(self) -> float:
-        return float(self.signal.value if self.signal.value is not None else math.nan)
-
-    @property
-    def shrunk(self) -> bool:
-        """Whether it is a ratio below 1, whose band holds downwards."""
-        return self.signal.metric in RATIOS and self.value < 1
-
-    @property
-    def size(self) -> float:
-        """How far out the value is: what halved has moved as far as what doubled."""
-        if not self.shrunk:
-            return self.value
-        return 1 / self.value if self.value > 0 else math.inf
-
-    @property
-    def p_value(self) -> float:
-        known = [self.signal.p_value] if self.signal.p_value is not None else []
-        known += [self.blocks.p_value(self.size)] if self.blocks is not None else []
-        if not known and self.band.needs_calibration:
-            return math.nan
-        return max(known, default=0.0) if self.size > self.band.warning else 1.0
+    level: Level
+    floor: float
+    rate: float
+    rarity: float
+    limits: Sequence[float]
 
 
 def _judge_family(signals: Sequence[Signal], calibrations: Calibrations, policy: JudgingPolicy) -> list[Verdict]:
-    members = [
-        _Member(signal, policy.bands[signal.metric], calibrations.of(signal) if policy.calibrated else None)
-        for signal in signals
-    ]
-    adjust = benjamini_yekutieli if policy.dependent else benjamini_hochberg
-    adjusted = adjust([member.p_value for member in members])
-    rate = policy.alarm_rate(signals[0].length, calibrated=all(member.blocks is not None for member in members))
-    warning, critical = (_rarity(adjusted, allowed, policy) for allowed in (rate, rate / CRITICAL_RARITY))
-    return [_verdict(member, float(q), rate, warning, critical) for member, q in zip(members, adjusted, strict=True)]
+    band = policy.bands[signals[0].metric]
+    models = [calibrations.of(signal) if policy.calibrated else None for signal in signals]
+    sizes = [_size(signal) for signal in signals]
+    p_values = _p_values(signals, np.array(sizes), models, band)
+    adjusted = (benjamini_yekutieli if policy.dependent else benjamini_hochberg)(p_values)
+    rate = policy.alarm_rate(signals[0].length, calibrated=None not in models)
+    steps = []
+    for level, floor, allowed in _levels(band, rate):
+        rarity = _rarity(adjusted, allowed, policy)
+        steps.append(_Step(level, floor, allowed, rarity, limits(models, rarity).tolist()))
+    rows = zip(signals, sizes, p_values.tolist(), adjusted.tolist(), models, strict=True)
+    return [_verdict(place, _Member(*row, band.origin), steps) for place, row in enumerate(rows)]
+
+
+def _levels(band: Thresholds, rate: float) -> Iterator[tuple[Level, float, float]]:
+    if band.critical is not None:
+        yield Level.CRITICAL, band.critical, rate / CRITICAL_RARITY
+    yield Level.WARNING, band.warning, rate
+
+
+def _p_values(
+    signals: Sequence[Signal], sizes: FloatArray, models: Sequence[BlockModel | None], band: Thresholds
+) -> FloatArray:
+    """Return how rare each value is without change, by sampling and by the reference's blocks, whichever is commoner.
+
+    Below the band nothing counts as change, however significant: the p-value is 1.
+    """
+    sampling = np.array([0.0 if signal.p_value is None else signal.p_value for signal in signals])
+    found = np.where(sizes > band.warning, np.fmax(sampling, np.nan_to_num(p_values(models, sizes))), 1.0)
+    if band.needs_calibration:
+        found[[each.p_value is None and model is None for each, model in zip(signals, models, strict=True)]] = np.nan
+    return found
+
+
+def _shrunk(signal: Signal) -> bool:
+    """Whether it is a ratio below 1, whose band holds downwards."""
+    return signal.metric in RATIOS and signal.value is not None and signal.value < 1
+
+
+def _size(signal: Signal) -> float:
+    """Return how far out the value is: what halved has moved as far as what doubled."""
+    value = math.nan if signal.value is None else float(signal.value)
+    if not _shrunk(signal):
+        return value
+    return 1 / value if value > 0 else math.inf
 
 
 def _rarity(adjusted: np.ndarray, rate: float, policy: JudgingPolicy) -> float:
@@ -111,42 +125,48 @@ def _rarity(adjusted: np.ndarray, rate: float, policy: JudgingPolicy) -> float:
     return rate * max(found, 1) / (tested * harder)
 
 
-def _verdict(member: _Member, q: float, rate: float, warning_rarity: float, critical_rarity: float) -> Verdict:
-    signal, band, value = member.signal, member.band, member.value
-    if not all(number is None or math.isfinite(number) for number in (value, signal.p_value)):
+class _Member(NamedTuple):
+    """A signal in its report; `q` is its p-value corrected for all that the report looks at."""
+
+    signal: Signal
+    size: float
+    p: float
+    q: float
+    model: BlockModel | None
+    origin: str
+
+    def threshold(self, floor: float, limit: float) -> tuple[float, str]:
+        """Return the larger of the band and the calibrated limit, and which of the two it is."""
+        return (limit, "calibrated") if limit > floor else (floor, self.origin)
+
+    def shown(self, limit: float) -> float:
+        """Return the threshold on the side of 1 on which a ratio lies."""
+        return 1 / limit if limit > 0 and _shrunk(self.signal) else limit
+
+
+def _verdict(place: int, member: _Member, steps: Sequence[_Step]) -> Verdict:
+    signal, q = member.signal, member.q
+    if not all(number is None or math.isfinite(number) for number in (signal.value, signal.p_value)):
         return Verdict(signal, Level.UNKNOWN, None, "none", "the value or its p-value is not a number")
     if math.isnan(q):
         reason = "informational: neither the reference nor theory says how large it is without change"
         return Verdict(signal, Level.OK, None, "none", reason)
-    levels = [(Level.WARNING, band.warning, warning_rarity, rate)]
-    if band.critical is not None:
-        levels.insert(0, (Level.CRITICAL, band.critical, critical_rarity, rate / CRITICAL_RARITY))
-    for level, floor, rarity, allowed in levels:
-        limit, origin = _threshold(member, floor, rarity)
-        if member.size > floor and q <= allowed:
-            return Verdict(signal, level, _shown(member, limit), origin, _said(member, level, limit, origin), q)
-    limit, origin = _threshold(member, band.warning, warning_rarity)
+    for step in steps:
+        if member.size > step.floor and q <= step.rate:
+            limit, origin = member.threshold(step.floor, step.limits[place])
+            return Verdict(signal, step.level, member.shown(limit), origin, _said(member, step.level, limit, origin), q)
+    warning = steps[-1]
+    limit, origin = member.threshold(warning.floor, warning.limits[place])
     if member.size <= limit:
-        return Verdict(signal, Level.OK, _shown(member, limit), origin, "within the threshold", q)
-    reason = f"within sampling noise: p = {member.p_value:.3g}, {warning_rarity:.2g} needed, with {signal.rows} rows"
-    return Verdict(signal, Level.OK, _shown(member, limit), "null_distribution", reason, q)
-
-
-def _threshold(member: _Member, floor: float, rarity: float) -> tuple[float, str]:
-    """Return the larger of the band and the calibrated limit, and which of the two it is."""
-    limit = member.blocks.limit(rarity) if member.blocks is not None else -math.inf
-    return (limit, "calibrated") if limit > floor else (floor, member.band.origin)
-
-
-def _shown(member: _Member, limit: float) -> float:
-    """Return the threshold on the side of 1 on which a ratio lies."""
-    return 1 / limit if member.shrunk and limit > 0 else limit
+        return Verdict(signal, Level.OK, member.shown(limit), origin, "within the threshold", q)
+    reason = f"within sampling noise: p = {member.p:.3g}, {warning.rarity:.2g} needed, with {signal.rows} rows"
+    return Verdict(signal, Level.OK, member.shown(limit), "null_distribution", reason, q)
 
 
 def _said(member: _Member, level: Level, limit: float, origin: str) -> str:
-    blocks = f" on {member.blocks.independent:.3g} blocks" if origin == "calibrated" and member.blocks else ""
-    side = "below" if member.shrunk else "above"
-    return f"{member.value:.4g} is {side} the {level} threshold {_shown(member, limit):.4g} ({origin}{blocks})"
+    blocks = f" on {member.model.independent:.3g} blocks" if origin == "calibrated" and member.model else ""
+    side = "below" if _shrunk(member.signal) else "above"
+    return f"{member.signal.value:.4g} is {side} the {level} threshold {member.shown(limit):.4g} ({origin}{blocks})"
 
 
 def effective_rows(signal: Signal, calibrations: Calibrations) -> float | None:

@@ -153,8 +153,8 @@ class HourlyStore(HourFiles):
     def read_outcomes(self, model: str, start: datetime, end: datetime) -> dict[datetime, dict[str, OutcomeProfile]]:
         return self.read_records("outcomes", model, start, end, outcome_from_json)
 
-    def write_signals(self, report: str, model: str, hour: datetime, signals: Iterable[Signal]) -> None:
-        self.write(report, model, hour, signals_table(signals))
+    def write_signals(self, report: str, model: str, found: Mapping[datetime, Iterable[Signal]]) -> None:
+        self.write_all(report, model, {hour: signals_table(signals) for hour, signals in found.items()})
 
     def read_signals(
         self, report: str, model: str, start: datetime, end: datetime, metrics: Iterable[str] | None = None
@@ -164,9 +164,9 @@ class HourlyStore(HourFiles):
         return {hour: signals_of(table) for hour, table in tables.items()}
 
     def write_verdicts(
-        self, model: str, hour: datetime, verdicts: Iterable[Verdict], *, kind: str = "verdicts"
+        self, model: str, found: Mapping[datetime, Iterable[Verdict]], *, kind: str = "verdicts"
     ) -> None:
-        self.write(kind, model, hour, verdicts_table(verdicts))
+        self.write_all(kind, model, {hour: verdicts_table(verdicts) for hour, verdicts in found.items()})
 
     def read_verdicts(
         self,
@@ -202,18 +202,20 @@ class HourlyStore(HourFiles):
                 of_version.setdefault((metric, column, baseline, window), {})[hour] = value
         return series
 
-    def write_diagnoses(self, model: str, hour: datetime, diagnoses: Iterable[DriftDiagnosis]) -> None:
-        rows = [asdict(diagnosis) for diagnosis in diagnoses]
-        self.write("diagnoses", model, hour, pa.Table.from_pylist(rows, schema=DIAGNOSIS_SCHEMA))
+    def write_diagnoses(self, model: str, found: Mapping[datetime, Iterable[DriftDiagnosis]]) -> None:
+        rows = {hour: [asdict(diagnosis) for diagnosis in diagnoses] for hour, diagnoses in found.items()}
+        tables = {hour: pa.Table.from_pylist(of_hour, schema=DIAGNOSIS_SCHEMA) for hour, of_hour in rows.items()}
+        self.write_all("diagnoses", model, tables)
 
     def read_diagnoses(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[DriftDiagnosis]]:
         """Return what kind of drift the serving version showed in every judged hour."""
         tables = self.read("diagnoses", model, start, end)
         return {hour: [_diagnosis(row) for row in table.to_pylist()] for hour, table in tables.items()}
 
-    def write_rules(self, model: str, hour: datetime, outcomes: Iterable[RuleOutcome]) -> None:
-        rows = [_rule_row(outcome) for outcome in outcomes]
-        self.write("rules", model, hour, pa.Table.from_pylist(rows, schema=RULE_SCHEMA))
+    def write_rules(self, model: str, found: Mapping[datetime, Iterable[RuleOutcome]]) -> None:
+        rows = {hour: [_rule_row(outcome) for outcome in outcomes] for hour, outcomes in found.items()}
+        tables = {hour: pa.Table.from_pylist(of_hour, schema=RULE_SCHEMA) for hour, of_hour in rows.items()}
+        self.write_all("rules", model, tables)
 
     def read_rules(self, model: str, start: datetime, end: datetime) -> dict[datetime, list[RuleOutcome]]:
         tables = self.read("rules", model, start, end)

@@ -75,6 +75,19 @@ class HourFiles:
         """Replace one hour of one kind."""
         publish(self._path(kind, model, hour), parquet_bytes(table))
 
+    def write_all(self, kind: str, model: str, tables: Mapping[datetime, pa.Table]) -> None:
+        """Replace some hours of one kind: those of a whole day in one file, unless some have files of their own."""
+        by_day: dict[date, dict[datetime, pa.Table]] = {}
+        for hour, table in tables.items():
+            by_day.setdefault(hour.date(), {})[hour] = table
+        for day, parts in by_day.items():
+            start = parse_hour(f"{day}T00Z")
+            if len(parts) == DAY // HOUR and not self.files(kind, model, start, start + DAY).hours:
+                self._write_day(kind, model, day, parts)
+                continue
+            for hour, table in parts.items():
+                self.write(kind, model, hour, table)
+
     def remove(self, kind: str, model: str, hour: datetime) -> None:
         """Forget one hour of one kind, where it is known."""
         path, there = self._path(kind, model, hour), self.files(kind, model, hour, hour + HOUR)

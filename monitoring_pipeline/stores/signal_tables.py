@@ -87,8 +87,13 @@ def _columns(records: Sequence[Any], names: Sequence[str]) -> dict[str, Sequence
 
 
 def _signal_columns(signals: Sequence[Signal]) -> dict[str, Sequence[Any]]:
-    columns = _columns(signals, (*_SIGNAL_FIELDS, "window"))
-    return columns | {"detail": [_JSON.encode(detail) if detail else None for detail in columns["detail"]]}
+    columns = _columns(signals, _SIGNAL_FIELDS)
+    places = list(zip(*(columns[name] for name in ("window_start", "window_end", "span")), strict=True))
+    windows = {place: signal.window for place, signal in dict(zip(places, signals, strict=True)).items()}
+    return columns | {
+        "window": [windows[place] for place in places],
+        "detail": [_JSON.encode(detail) if detail else None for detail in columns["detail"]],
+    }
 
 
 def _verdict_columns(verdicts: Sequence[Verdict]) -> dict[str, Sequence[Any]]:

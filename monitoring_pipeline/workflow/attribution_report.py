@@ -34,7 +34,7 @@ def report_attributions(
     for day, sample in day_samples(monitoring, monitor, days_of(context)):
         missing = sample if isinstance(sample, str) else ""
         last = [] if isinstance(sample, str) else attribution_verdicts(monitoring, monitor, sample)
-        monitoring.hourly.write_verdicts(monitor.registry_name, day + DAY - HOUR, last, kind="attribution_verdicts")
+        monitoring.hourly.write_verdicts(monitor.registry_name, {day + DAY - HOUR: last}, kind="attribution_verdicts")
         facts = _facts(last) | {"importances": _importances_are(monitor) or f"measured by {', '.join(asked.methods)}"}
         context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=day_key(day))
     beyond = [verdict for verdict in last if verdict.level.rank > 0]

@@ -30,8 +30,8 @@ def write_evaluation_page(monitor: Monitor, evaluation: Evaluation, path: Path) 
         hourly = HourlyStore(Path(folder))
         for hour in evaluation.hours:
             hourly.write_profiles(model, hour, evaluation.profiles.get(hour, ()))
-            hourly.write_verdicts(model, hour, verdicts[hour])
-            hourly.write_rules(model, hour, rules[hour])
+            hourly.write_verdicts(model, {hour: verdicts[hour]})
+            hourly.write_rules(model, {hour: rules[hour]})
         page = health_page(monitor, hourly, evaluation.references.get, now=evaluation.hours[-1] + HOUR)
         publish(path, render_page(page).encode())
 

@@ -92,7 +92,7 @@ def read_experiments(monitoring: Monitoring, monitor: Monitor, day: datetime) ->
         reports.append(report)
         versions = served_by(monitoring, monitor, start, day + DAY)
         signals += report.signals(monitor.registry_name, version=versions[0], baseline=versions[1])
-    monitoring.hourly.write_signals(KIND, monitor.registry_name, day + DAY - HOUR, signals)
+    monitoring.hourly.write_signals(KIND, monitor.registry_name, {day + DAY - HOUR: signals})
     return reports
 
 

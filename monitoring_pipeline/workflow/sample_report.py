@@ -28,7 +28,7 @@ def report_samples(context: dg.AssetExecutionContext, monitoring: Monitoring, mo
     for day, sample in day_samples(monitoring, monitor, days_of(context)):
         missing = sample if isinstance(sample, str) else ""
         last = [] if isinstance(sample, str) else sample_verdicts(monitoring, monitor, sample)
-        monitoring.hourly.write_verdicts(monitor.registry_name, day + DAY - HOUR, last, kind="sample_verdicts")
+        monitoring.hourly.write_verdicts(monitor.registry_name, {day + DAY - HOUR: last}, kind="sample_verdicts")
         facts: dict[str, Any] = {"together": _together(last)} | _numbers(last)
         context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=day_key(day))
     moved = [verdict.signal.metric for verdict in last if verdict.level.rank > 0]

@@ -71,7 +71,7 @@ def report_shadow(context: dg.AssetExecutionContext, monitoring: Monitoring, mon
     for day in days:
         last = compare_day(monitoring, monitor, day, scored=scored[day])
         found = [*last.days.get(day, ()), *last.so_far] if last else []
-        monitoring.hourly.write_signals(KIND, monitor.registry_name, day + DAY - HOUR, found)
+        monitoring.hourly.write_signals(KIND, monitor.registry_name, {day + DAY - HOUR: found})
         if last:
             context.add_asset_metadata(_facts(last), asset_key=context.asset_key, partition_key=day_key(day))
     good = last is None or last.recommendation not in (Recommendation.WORSE, Recommendation.UNKNOWN)

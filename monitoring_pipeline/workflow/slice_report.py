@@ -30,7 +30,7 @@ def report_slices(context: dg.AssetExecutionContext, monitoring: Monitoring, mon
     for day, sample in day_samples(monitoring, monitor, days_of(context)):
         missing = sample if isinstance(sample, str) else ""
         last = [] if isinstance(sample, str) else slice_verdicts(monitoring, monitor, sample)
-        monitoring.hourly.write_verdicts(monitor.registry_name, day + DAY - HOUR, last, kind="slice_verdicts")
+        monitoring.hourly.write_verdicts(monitor.registry_name, {day + DAY - HOUR: last}, kind="slice_verdicts")
         context.add_asset_metadata(_facts(last), asset_key=context.asset_key, partition_key=day_key(day))
     searched = next((verdict for verdict in last if verdict.signal.metric == FOUND), None)
     worse = [verdict.signal.reason for verdict in last if verdict.level.rank > 0]

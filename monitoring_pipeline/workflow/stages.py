@@ -230,12 +230,15 @@ class Stages:
 
     def _keep_first_seen(self, found: Mapping[datetime, Sequence[Signal]]) -> None:
         """Keep the first value of every signal: labels that arrive later replace what is judged, not what was seen."""
+        known = self.hourly.read_signals("first_seen", self.model, min(found), max(found) + HOUR)
+        grown: dict[datetime, list[Signal]] = {}
         for hour, signals in found.items():
-            before = self.hourly.read_signals("first_seen", self.model, hour, hour + HOUR).get(hour, [])
+            before = known.get(hour, [])
             seen = {signal.key for signal in before}
             new = [signal for signal in signals if signal.value is not None and signal.key not in seen]
             if new or not before:
-                self.hourly.write_signals("first_seen", self.model, hour, [*before, *new])
+                grown[hour] = [*before, *new]
+        self.hourly.write_signals("first_seen", self.model, grown)
 
     def judge(self, hours: Sequence[datetime]) -> dict[datetime, tuple[list[Verdict], list[RuleOutcome]]]:
         """Judge the signals of each hour and evaluate the alert rules on what the serving version did."""
@@ -253,14 +256,12 @@ class Stages:
             history[hour] = judge_signals(found, references, policy)
         for hour, verdicts in self._judge_objectives(hours, history).items():
             history[hour] += verdicts
-        for hour in hours:
-            self.hourly.write_verdicts(self.model, hour, history[hour])
+        self.hourly.write_verdicts(self.model, {hour: history[hour] for hour in hours})
         asked = {hour: [each for each in found if each.signal.metric in metrics] for hour, found in history.items()}
         outcomes: dict[datetime, list[RuleOutcome]] = {hour: [] for hour in hours}
         for outcome in evaluate_rules(rules, self.served_verdicts(asked), hours, model=self.model):
             outcomes[outcome.hour].append(outcome)
-        for hour, of_hour in outcomes.items():
-            self.hourly.write_rules(self.model, hour, of_hour)
+        self.hourly.write_rules(self.model, outcomes)
         return {hour: (history[hour], outcomes[hour]) for hour in hours}
 
     def _judge_objectives(
@@ -300,7 +301,7 @@ class Stages:
             series = history.get(of_hour[0].signal.version, {}) if of_hour else {}
             # As much of the past as the hour would see computed alone, whatever the range.
             found[hour] = diagnose_drift(of_hour, series, outputs=outputs, seen=(hour + HOUR - DIAGNOSED_SPAN, hour))
-            self.hourly.write_diagnoses(self.model, hour, found[hour])
+        self.hourly.write_diagnoses(self.model, found)
         return found
 
     def served_verdicts(self, verdicts: Mapping[datetime, Sequence[Verdict]]) -> dict[datetime, list[Verdict]]:
@@ -352,7 +353,7 @@ class Stages:
             by_hour[signal.window_end - HOUR].append(signal)
         for hour, entries in by_hour.items():
             self._try_again(hour, {signal.version for signal in entries})
-            self.hourly.write_signals(kind, self.model, hour, entries)
+        self.hourly.write_signals(kind, self.model, by_hour)
         return by_hour
 
     def _rows(self, hours: Sequence[datetime], log: PredictionLog) -> pa.Table:

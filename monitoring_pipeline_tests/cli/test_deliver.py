@@ -32,7 +32,7 @@ def waiting(deployment: Deployment, sink: HttpSink, monkeypatch: pytest.MonkeyPa
     told = {"routes": {"warning": ["webhook"]}, "webhook": {"url": f"{sink.url}/in"}}
     deployment.watch({"notifications": told})
     deployment.set_clock(hour(1))
-    deployment.store.write_rules(MODEL, hour(0), [firing(0)])
+    deployment.store.write_rules(MODEL, {hour(0): [firing(0)]})
     assert apply_rule_outcomes(deployment.monitoring, deployment.monitor, hour(0), hour(1))
     return deployment
 

@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MONITORING_MONITORS", str(tmp_path / "monitors"))
     StateDatabase(f"sqlite:///{tmp_path / 'monitoring.db'}").migrate()
     judged = verdict(Level.OK, value=0.1, column="tenure", hour=MORNING)
-    HourlyStore(tmp_path / "data").write_verdicts("churn", MORNING, [judged])
+    HourlyStore(tmp_path / "data").write_verdicts("churn", {MORNING: [judged]})
     return tmp_path
 
 

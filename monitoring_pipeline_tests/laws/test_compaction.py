@@ -70,6 +70,27 @@ def read_everything(store: HourFiles, kind: str = "samples") -> Tables:
     return store.read(kind, MODEL, hour(0), hour(24 * DAYS))
 
 
+def test_hours_that_are_written_together_are_read_as_if_each_had_been_written(place: Place) -> None:
+    _, wanted = filled(place / "alone")
+    store, tables = HourFiles(place / "together"), {at: wanted[at] for at in wanted}
+    store.write_all("samples", MODEL, tables)
+    assert same(read_everything(store), wanted)
+    files = store.files("samples", MODEL)
+    assert {at.date() for at in files.hours} == {hour(number).date() for number in NEVER}  # days with an hour missing
+    assert files.days, "whole days have files of their own"
+    again = {at: table_of(number, seed=1) for number, at in enumerate(sorted(wanted))}
+    store.write_all("samples", MODEL, again)
+    assert same(read_everything(store), {at: as_read(table) for at, table in again.items()})
+
+
+def test_an_hour_with_a_file_of_its_own_is_replaced_when_its_whole_day_is_written(place: Place) -> None:
+    store, day = HourFiles(place), [hour(number) for number in range(24)]
+    store.write("samples", MODEL, day[7], table_of(100))
+    store.write_all("samples", MODEL, {at: table_of(number) for number, at in enumerate(day)})
+    found = store.read("samples", MODEL, day[0], day[-1] + HOUR)
+    assert same(found, {at: as_read(table_of(number)) for number, at in enumerate(day)})
+
+
 def test_every_read_is_the_same_before_and_after(place: Place) -> None:
     store, wanted = filled(place)
     named = [at for at, table in wanted.items() if table.num_columns]

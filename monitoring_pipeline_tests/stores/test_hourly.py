@@ -43,7 +43,7 @@ def store(place: Place) -> HourlyStore:
 
 
 def test_signals_come_back_as_they_were_detail_included(store: HourlyStore) -> None:
-    store.write_signals("drift", MODEL, hour(0), SIGNALS)
+    store.write_signals("drift", MODEL, {hour(0): SIGNALS})
     found = store.read_signals("drift", MODEL, hour(0), hour(1))[hour(0)]
     assert found == SIGNALS
     assert [each.detail for each in found] == [each.detail for each in SIGNALS]
@@ -51,7 +51,7 @@ def test_signals_come_back_as_they_were_detail_included(store: HourlyStore) -> N
 
 
 def test_verdicts_come_back_as_they_were_and_can_be_asked_for_by_metric(store: HourlyStore) -> None:
-    store.write_verdicts(MODEL, hour(0), VERDICTS)
+    store.write_verdicts(MODEL, {hour(0): VERDICTS})
     assert store.read_verdicts(MODEL, hour(0), hour(1)) == {hour(0): VERDICTS}
     some = store.read_verdicts(MODEL, hour(0), hour(1), ["performance.accuracy"])
     assert some == {hour(0): VERDICTS[3:]}
@@ -59,12 +59,12 @@ def test_verdicts_come_back_as_they_were_and_can_be_asked_for_by_metric(store: H
 
 
 def test_rules_come_back_with_the_verdicts_that_made_them(store: HourlyStore) -> None:
-    store.write_rules(MODEL, hour(0), OUTCOMES)
+    store.write_rules(MODEL, {hour(0): OUTCOMES})
     assert store.read_rules(MODEL, hour(0), hour(1)) == {hour(0): OUTCOMES}
 
 
 def test_rules_stored_before_they_had_owners_and_reasons_are_read(store: HourlyStore) -> None:
-    store.write_rules(MODEL, hour(0), OUTCOMES)
+    store.write_rules(MODEL, {hour(0): OUTCOMES})
     (table,) = store.read("rules", MODEL, hour(0), hour(1)).values()
     store.write("rules", MODEL, hour(0), table.drop_columns(["owner", "since", "why"]))
     (found,) = store.read_rules(MODEL, hour(0), hour(1)).values()
@@ -74,8 +74,8 @@ def test_rules_stored_before_they_had_owners_and_reasons_are_read(store: HourlyS
 def test_an_hour_that_was_processed_and_had_nothing_is_not_one_that_was_not_processed(store: HourlyStore) -> None:
     store.write_profiles(MODEL, hour(0), [])
     store.write_outcomes(MODEL, hour(0), {})
-    store.write_signals("drift", MODEL, hour(0), [])
-    store.write_rules(MODEL, hour(0), [])
+    store.write_signals("drift", MODEL, {hour(0): []})
+    store.write_rules(MODEL, {hour(0): []})
     assert store.read_profiles(MODEL, hour(0), hour(3)) == {hour(0): []}
     assert store.read_outcomes(MODEL, hour(0), hour(3)) == {hour(0): {}}
     assert store.read_signals("drift", MODEL, hour(0), hour(3)) == {hour(0): []}
@@ -111,13 +111,13 @@ def test_rows_served_and_labelled_are_read_without_the_rest(store: HourlyStore) 
 
 def test_writing_an_hour_again_replaces_it_as_a_whole(store: HourlyStore) -> None:
     for signals in (SIGNALS, SIGNALS[:1]):
-        store.write_signals("drift", MODEL, hour(0), signals)
+        store.write_signals("drift", MODEL, {hour(0): signals})
     assert store.read_signals("drift", MODEL, hour(0), hour(1)) == {hour(0): SIGNALS[:1]}
 
 
 def test_the_same_records_give_the_same_bytes(store: HourlyStore, place: Place) -> None:
     for number in (0, 1):
-        store.write_signals("drift", MODEL, hour(number), SIGNALS)
+        store.write_signals("drift", MODEL, {hour(number): SIGNALS})
     first, second = ((place / name).read_bytes() for name in sizes(place))
     assert first == second
 

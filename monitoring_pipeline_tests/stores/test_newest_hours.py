@@ -45,26 +45,26 @@ def test_a_newer_hour_and_the_same_hour_written_again_are_noticed_and_an_older_o
     tmp_path: Path, hourly: HourlyStore
 ) -> None:
     hours = NewestHours(tmp_path)
-    hourly.write_verdicts("churn", MORNING, [psi(0.1)])
+    hourly.write_verdicts("churn", {MORNING: [psi(0.1)]})
     first = hours.stamp("churn", now=LATER)
     assert values(hours) == [0.1]
-    hourly.write_verdicts("churn", MORNING - HOUR, [psi(0.9)])
+    hourly.write_verdicts("churn", {MORNING - HOUR: [psi(0.9)]})
     assert hours.stamp("churn", now=LATER) == first
-    hourly.write_verdicts("churn", MORNING, [psi(0.2)])
+    hourly.write_verdicts("churn", {MORNING: [psi(0.2)]})
     assert hours.stamp("churn", now=LATER) != first
     assert values(hours) == [0.2]
-    hourly.write_verdicts("churn", MORNING + HOUR, [psi(0.3)])
+    hourly.write_verdicts("churn", {MORNING + HOUR: [psi(0.3)]})
     assert values(hours) == [0.3]
 
 
 def test_a_folder_that_has_just_changed_is_listed_again(tmp_path: Path, hourly: HourlyStore) -> None:
     hours = NewestHours(tmp_path)
-    hourly.write_verdicts("churn", MORNING, [psi(0.1)])
+    hourly.write_verdicts("churn", {MORNING: [psi(0.1)]})
     folder = tmp_path / "verdicts" / "model=churn"
     changed = folder.stat()
     just_now = datetime.fromtimestamp(changed.st_mtime, UTC)
     assert hours.stamp("churn", now=just_now) is not None
-    hourly.write_verdicts("churn", MORNING + HOUR, [psi(0.2)])
+    hourly.write_verdicts("churn", {MORNING + HOUR: [psi(0.2)]})
     os.utime(folder, ns=(changed.st_atime_ns, changed.st_mtime_ns))  # within the same tick of the file system
     assert values(hours) == [0.2]
 
@@ -72,7 +72,7 @@ def test_a_folder_that_has_just_changed_is_listed_again(tmp_path: Path, hourly: 
 def test_only_all_traffic_against_training_is_read(tmp_path: Path, hourly: HourlyStore) -> None:
     others = [psi(0.2, segment="plan=pro"), psi(0.3, baseline="trailing_4w"), psi(0.4, metric="drift.kl")]
     budget = verdict(Level.OK, "slo.budget_remaining", value=0.5, column="availability", baseline="")
-    hourly.write_verdicts("churn", MORNING, [psi(0.1), *others, budget])
+    hourly.write_verdicts("churn", {MORNING: [psi(0.1), *others, budget]})
     assert values(NewestHours(tmp_path)) == [0.1, 0.5]
 
 
@@ -85,7 +85,7 @@ def test_means_are_those_of_the_rows(tmp_path: Path, hourly: HourlyStore) -> Non
     path = tmp_path / "references" / "model=churn" / f"{traffic.VERSION}.json"
     publish(path, json.dumps(reference_to_json(reference)).encode())
     hourly.write_profiles("churn", traffic.START, found[traffic.START])
-    hourly.write_verdicts("churn", traffic.START, [])
+    hourly.write_verdicts("churn", {traffic.START: []})
     hours = NewestHours(tmp_path)
     stamp = hours.stamp("churn", now=LATER)
     assert stamp is not None
@@ -99,7 +99,7 @@ def test_means_are_those_of_the_rows(tmp_path: Path, hourly: HourlyStore) -> Non
 
 
 def test_a_broken_file_is_named(tmp_path: Path, hourly: HourlyStore) -> None:
-    hourly.write_verdicts("churn", MORNING, [psi(0.1)])
+    hourly.write_verdicts("churn", {MORNING: [psi(0.1)]})
     (path,) = (tmp_path / "verdicts" / "model=churn").glob("*.parquet")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(StoreError, match=path.name):

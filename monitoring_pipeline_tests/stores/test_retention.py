@@ -40,7 +40,7 @@ def store(place: Place) -> HourlyStore:
         profiles = profile_hours(prepare_predictions(rows, LOG, table="rows"), known, [at], LOG)[at]
         store.write_profiles(MODEL, at, profiles)
         store.write_outcomes(MODEL, at, {VERSION: BinaryOutcomes(rows=7, labelled=number)})
-        store.write_signals("drift", MODEL, at, [])
+        store.write_signals("drift", MODEL, {at: []})
     for day in range(DAYS):
         store.write("sample_verdicts", MODEL, hour(24 * day + 23), pa.table({"a": [1]}))
     known_at = {"prediction_id": ["1", "2"], "actual": [1, 0], "labelled_at": [hour(3), hour(50)]}

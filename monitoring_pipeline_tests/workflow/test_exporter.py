@@ -128,7 +128,7 @@ def test_after_a_restart_the_page_is_the_same(deployment: Deployment) -> None:
 def write(home: Path, model: str, value: float | None, *, at: datetime = MORNING) -> None:
     level = Level.OK if value is not None else Level.UNKNOWN
     found = verdict(level, value=value, column="tenure", hour=at)
-    HourlyStore(home / "data").write_verdicts(model, at, [found])
+    HourlyStore(home / "data").write_verdicts(model, {at: [found]})
 
 
 def test_only_the_model_that_changed_is_different_afterwards(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def losing(number: int) -> RuleOutcome:
 def happen(deployment: Deployment, *outcomes: RuleOutcome, at: datetime | None = None) -> Incident:
     """Have hours judged so, and applied ten minutes after the last of them is over; return the newest incident."""
     for each in outcomes:
-        deployment.store.write_rules(MODEL, each.hour, [each])
+        deployment.store.write_rules(MODEL, {each.hour: [each]})
     deployment.set_clock(at or outcomes[-1].hour + HOUR + timedelta(minutes=10))
     apply_rule_outcomes(deployment.monitoring, deployment.monitor, outcomes[0].hour, outcomes[-1].hour + HOUR)
     return deployment.monitoring.database.incidents(MODEL)[-1]
