@@ -24,8 +24,10 @@ from monitoring_pipeline.capture.labels import hours_in
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.settings.load import parse_monitor
 from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.stores.files import parquet_bytes
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.mlflow_reference import log_reference
+from monitoring_pipeline.stores.parquet import hour_name
 from monitoring_pipeline.workflow.build import build_definitions
 from monitoring_pipeline.workflow.model_assets import materialise_references
 from monitoring_pipeline.workflow.partitions import RANGE_END, RANGE_START, range_tags
@@ -33,6 +35,7 @@ from monitoring_pipeline.workflow.rehearsal import STORAGE
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
 from monitoring_pipeline_tests.traffic import START, hour
+from monitoring_pipeline_tests.trainers import fit
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -70,30 +73,12 @@ ASKED: dict[str, Any] = {
         "mode": "any",
         "triggers": [{"name": "age", "condition": {"metric": "model.age_days", "above": 30}}],
         "minimum_labelled_rows": 200,
-        "trainer": "monitoring_pipeline_tests.deployments:fit",
+        "trainer": "monitoring_pipeline_tests.trainers:fit",
         "training_window": "2d",
         "holdout": "12h",
     },
 }
 """What the YAML file of the monitor says; a test changes what it is about."""
-
-
-def fit(rows: pd.DataFrame) -> "Pipeline":
-    """Return the model of this deployment, fitted."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    columns = ColumnTransformer(
-        [("plan", OneHotEncoder(handle_unknown="ignore"), ["plan"]), ("numbers", StandardScaler(), FEATURES[:2])]
-    )
-    return Pipeline([("columns", columns), ("model", LogisticRegression())]).fit(rows[FEATURES], rows["actual"])
-
-
-def fit_backwards(rows: pd.DataFrame) -> "Pipeline":
-    """Return a model that believes the opposite of what is true."""
-    return fit(rows.assign(actual=1 - rows["actual"]))
 
 
 def customers(
@@ -355,12 +340,12 @@ class Deployment:
         return self.start(name, self.tick(name))
 
     def files(self, *kinds: str, model: str = MODEL) -> dict[str, bytes]:
-        """Return the hourly files of some kinds, or of all of them, by kind and hour."""
-        names = kinds or HOURLY_FILES
+        """Return what is kept of every hour as a file of its own would hold it, by kind and hour."""
         return {
-            f"{kind}/{path.stem}": path.read_bytes()
-            for kind in names
-            for path in sorted((self.monitoring.data / kind / f"model={model}").glob("*.parquet"))
+            f"{kind}/{hour_name(at)}": parquet_bytes(table)
+            for kind in kinds or HOURLY_FILES
+            for at in self.store.hours(kind, model)
+            for table in self.store.read(kind, model, at, at + HOUR).values()
         }
 
 
