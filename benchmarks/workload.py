@@ -76,6 +76,7 @@ def write_workload(folder: Path, rows: int, seed: int, *, shifted: bool = False)
     path = folder / f"rows_{rows}_{seed}{'_shifted' if shifted else ''}.parquet"
     if path.exists():
         return path
+    folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     writer = None
     for number, start in enumerate(range(0, rows, GROUP_ROWS)):
