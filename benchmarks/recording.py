@@ -66,13 +66,13 @@ def serve(port: int, folder: Path, told: "Connection") -> None:
     models = Models(Source(), lambda scorers: Serving(scorers, {CHAMPION: chain}), accept=ignore, metrics=metrics)
     models.refresh()
     log = ParquetPredictionLog(folder, contract.columns)
-    recorder = Recorder(log, "bench", contract.schema, ledgers=folder / "ledgers")
+    recorder = Recorder(log, "bench", contract.schema, folder / "spool")
     calls: list[float] = []
     inner = recorder.record
 
-    def timed(prediction_id: str, record: Any) -> Recorded:
+    def timed(ids: Any, records: Any) -> Recorded:
         began = time.perf_counter()
-        outcome = inner(prediction_id, record)
+        outcome = inner(ids, records)
         calls.append(time.perf_counter() - began)
         return outcome
 

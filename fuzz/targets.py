@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import MonitoringError
 
 NOW = datetime(2026, 11, 20, 13, 15, tzinfo=UTC)
@@ -213,7 +214,9 @@ def _webhook() -> Any:
         def release(self, message_id: str) -> None:
             """Forget it as well."""
 
-    return TestClient(app_of(lambda action: {"kind": action.kind}, SECRET, clock=lambda: NOW, replays=Never()))
+    return TestClient(
+        app_of(lambda action: {"kind": action.kind}, Credential(SECRET), clock=lambda: NOW, replays=Never())
+    )
 
 
 @cache

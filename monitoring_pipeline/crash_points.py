@@ -23,8 +23,8 @@ POINTS = {
     "alias.after_move": "an alias has moved, and nothing says why",
     "rollback.after_intent": "a rollback is on record, and nothing has moved",
     "incident.after_act": "a note or a report is on record, and what follows from it is not done",
-    "recorder.before_append": "the scoring service has taken rows from its queue, and not stored them",
-    "recorder.after_append": "the scoring service has stored rows, and not counted them",
+    "recorder.before_append": "the scoring service is about to store rows",
+    "recorder.after_append": "the scoring service has stored rows, and its spool still has them",
 }
 """Every point and what is at stake there."""
 

@@ -85,5 +85,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("FAULT_SEEDS", SEEDS)
     files = sorted({f"{HERE}/{test.partition('::')[0]}" for fault in faults() for test in fault.tests})
-    plugin = [f"-p{HERE}.fault_table", "-n2", "--dist=loadfile", "-q"]
+    plugin = [f"-p{HERE}.fault_table", "-n2", "--dist=worksteal", "-q"]
     sys.exit(pytest.main([*plugin, *sys.argv[1:], *files]))

@@ -133,6 +133,7 @@ class Scoring:
             self.predictions,
             MODEL,
             CONTRACT.schema,
+            folder / "spool",
             flush_s=0.05,
             complete=lambda rows: with_shadow(rows, self.models.serving),
         )

@@ -305,6 +305,19 @@ def test_an_incident_of_a_model_without_monitor_can_be_taken_on_and_the_console_
     assert told(home, "acknowledged") == ["console", "slack:#ml"], "and whoever was told that it began"
 
 
+def test_an_incident_is_found_by_its_id_as_it_is_and_as_it_is_shown_whatever_characters_it_holds(home: Path) -> None:
+    name = "go\u200bne  \x1b[2Jé"
+    happen(home, firing(0, model=name))
+    (whole,) = (each["id"] for each in done("incidents"))
+    shown = run("incidents").stdout
+    for named in (whole, "go\\u200bne", "go ne [2Jé/feature_drift", name):
+        assert done("note", named, "--by", "ana", "--text", f"as {named}")["incident"] == whole
+    assert "go\\u200bne" in shown
+    assert "\x1b" not in run("ack", whole, "--by", "ana").stdout
+    assert done("incident", whole)["acknowledged_by"] == "ana"
+    assert done("silence", f'model="{name}"', "--until", "1h", "--text", "known")["matchers"] == [f'model="{name}"']
+
+
 def test_who_takes_on_a_service_that_is_down_is_told_where_the_services_file_says(home: Path) -> None:
     (home / "services.yaml").write_text(json.dumps({"notifications": {"slack": {"channel": "#ops"}}}))
     happen(home, firing(0, rule="health_database", model="deployment"))

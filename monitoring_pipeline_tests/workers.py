@@ -19,6 +19,7 @@ from typing import Any
 
 import dagster as dg
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.crash_points import POINTS, VARIABLE
 from monitoring_pipeline.definitions import deployment_definitions
 from monitoring_pipeline.notify.channels.webhook import WebhookChannel
@@ -89,7 +90,7 @@ def serve(folder: Path, port: int) -> None:
     log = ParquetPredictionLog(folder, scoring.COLUMNS)
     service = scoring.Scoring(folder, scoring.Registered({"1": scoring.scorer("1", 0.5)}, {CHAMPION: "1"}))
     service.recorder.close()
-    recorder = Recorder(log, scoring.MODEL, scoring.CONTRACT.schema, flush_s=0.2, ledgers=folder / "ledgers")
+    recorder = Recorder(log, scoring.MODEL, scoring.CONTRACT.schema, folder / "spool", flush_s=0.2)
     app = create_app(
         scoring.CONTRACT, service.models, recorder, service._store, instrument=service.instrument, begin=str
     )
@@ -126,7 +127,7 @@ class Dispatcher:
 
 
 def _deliver(parent: Connection, database: str, webhook: str, worker: str, now: datetime) -> None:
-    state, channel = StateDatabase(database), WebhookChannel(webhook, SECRET, clock=lambda: now)
+    state, channel = StateDatabase(database), WebhookChannel(Credential(webhook), Credential(SECRET), clock=lambda: now)
     parent.send("ready")
     parent.recv()
     policy = DeliveryPolicy(per_channel=1000)

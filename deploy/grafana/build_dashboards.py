@@ -1,7 +1,7 @@
 """The Grafana dashboards, as code: `python deploy/grafana/build_dashboards.py` writes them as JSON into dashboards/.
 
-Add a panel to the row it belongs to; ids and places on the grid follow. Keep thresholds of drift and performance out:
-the monitor judges those, and a colour that disagrees with it would only confuse.
+Add a panel to the row it belongs to, as "title | unit | what it says"; ids and places on the grid follow. Keep
+thresholds of drift and performance out: the monitor judges those, and a colour that disagrees would only confuse.
 """
 
 import json
@@ -9,15 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from grafana_foundation_sdk.builders import (
-    bargauge,
-    common,
-    heatmap,
-    stat,
-    statetimeline,
-    table,
-    timeseries,
-)
+from grafana_foundation_sdk.builders import bargauge, common, heatmap, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders.dashboard import (
     Dashboard,
     DashboardLink,
@@ -65,8 +57,12 @@ AnyPanel = bargauge.Panel | heatmap.Panel | stat.Panel | statetimeline.Panel | t
 Query = tuple[str, str]
 """What is asked, and what the answer is called in the legend."""
 
+Limit = tuple[float | None, str]
+"""From which value on there is which colour."""
 
-def _asked(panel: Panel, title: str, unit: str, says: str, width: int, height: int) -> Panel:
+
+def _asked(panel: Panel, what: str, width: int, height: int) -> Panel:
+    title, unit, says = what.split(" | ")
     return panel.title(title).description(says).unit(unit).datasource(SOURCE).span(width).height(height)
 
 
@@ -76,7 +72,7 @@ def _target(place: int, query: Query, *, now: bool = False, form: PromQueryForma
     return asked.format(form) if form is not None else asked
 
 
-def _steps(*steps: tuple[float | None, str]) -> ThresholdsConfig:
+def _steps(*steps: Limit) -> ThresholdsConfig:
     at = [Threshold(value=value, color=color) for value, color in steps]
     return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(at)
 
@@ -85,52 +81,46 @@ def _last() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
-def lines(
-    title: str, unit: str, *queries: Query, says: str, width: int = 12, height: int = 8, stacked: bool = False
-) -> timeseries.Panel:
+def lines(what: str, *queries: Query, width: int = 12, height: int = 8, stacked: bool = False) -> timeseries.Panel:
     """Return lines over time; a gap is what nobody knows, and stays one."""
     legend = common.VizLegendOptions().display_mode(LegendDisplayMode.TABLE).show_legend(True).calcs(["lastNotNull"])
-    panel = _asked(timeseries.Panel(), title, unit, says, width, height).legend(legend)
+    panel = _asked(timeseries.Panel(), what, width, height).legend(legend)
     panel = panel.fill_opacity(25 if stacked else 5).show_points(VisibilityMode.NEVER)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
     return panel.targets([_target(place, query) for place, query in enumerate(queries)])
 
 
-def number(
-    title: str, unit: str, query: Query, *, says: str, steps: Sequence[tuple[float | None, str]] = ((None, "blue"),)
-) -> stat.Panel:
+def number(what: str, query: Query, *, steps: Sequence[Limit] = ((None, "blue"),)) -> stat.Panel:
     """Return one number a series, as it is now."""
-    panel = _asked(stat.Panel(), title, unit, says, 4, 4).thresholds(_steps(*steps))
+    panel = _asked(stat.Panel(), what, 4, 4).thresholds(_steps(*steps))
     panel = panel.graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE)
     return panel.reduce_options(_last()).targets([_target(0, query, now=True)])
 
 
-def bars(
-    title: str, unit: str, query: Query, *, says: str, steps: Sequence[tuple[float | None, str]]
-) -> bargauge.Panel:
+def bars(what: str, query: Query, *, steps: Sequence[Limit]) -> bargauge.Panel:
     """Return a bar a series, as it is now."""
-    panel = _asked(bargauge.Panel(), title, unit, says, 8, 8).thresholds(_steps(*steps)).reduce_options(_last())
+    panel = _asked(bargauge.Panel(), what, 8, 8).thresholds(_steps(*steps)).reduce_options(_last())
     return panel.targets([_target(0, query, now=True)])
 
 
-def map_of(title: str, unit: str, query: Query, *, most: float, says: str) -> statetimeline.Panel:
+def map_of(what: str, query: Query, *, most: float) -> statetimeline.Panel:
     """Return a row a series whose colour is the value, from green at 0 to red at `most`."""
-    panel = _asked(statetimeline.Panel(), title, unit, says, 16, 10).min(0).max(most).decimals(2)
+    panel = _asked(statetimeline.Panel(), what, 16, 10).min(0).max(most).decimals(2)
     panel = panel.color_scheme(FieldColor().mode(FieldColorModeId.CONTINUOUS_GR_YL_RD))
     return panel.show_value(VisibilityMode.NEVER).merge_values(False).targets([_target(0, query)])
 
 
-def counts_over_time(title: str, unit: str, query: str, *, says: str) -> heatmap.Panel:
+def counts_over_time(what: str, query: str) -> heatmap.Panel:
     """Return the buckets of a histogram over time."""
-    panel = _asked(heatmap.Panel(), title, unit, says, 12, 8).calculate(False)
+    panel = _asked(heatmap.Panel(), what, 12, 8).calculate(False)
     panel = panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(32))
     return panel.targets([_target(0, (query, "{{le}}"), form=PromQueryFormat.HEATMAP)])
 
 
-def listed(title: str, unit: str, query: str, *, says: str, width: int = 8, height: int = 10) -> table.Panel:
+def listed(what: str, query: str, *, width: int = 8, height: int = 10) -> table.Panel:
     """Return what there is now as a table."""
-    panel = _asked(table.Panel(), title, unit, says, width, height)
+    panel = _asked(table.Panel(), what, width, height)
     without_time = DataTransformerConfig(id_val="organize", options={"excludeByName": {"Time": True}})
     panel = panel.with_transformation(without_time)
     return panel.targets([_target(0, (query, ""), now=True, form=PromQueryFormat.TABLE)])
@@ -207,42 +197,33 @@ def glance() -> list[AnyPanel]:
     """Return what is looked at first."""
     return [
         number(
-            "Open incidents",
-            "short",
+            "Open incidents | short | `monitoring-pipeline incidents` lists them with their likely causes.",
             (f"sum by (severity) (incidents_open{{{MODEL}}})", "{{severity}}"),
-            says="`monitoring-pipeline incidents` lists them with their likely causes.",
             steps=[(None, GOOD), (1, BAD)],
         ),
         number(
-            "Judged until",
-            "dateTimeFromNow",
+            "Judged until | dateTimeFromNow | End of the newest judged hour. Every number of the monitor is as old "
+            "as that.",
             (f"1000 * max(monitor_last_evaluated_timestamp_seconds{{{MODEL}}} > 0)", ""),
-            says="End of the newest judged hour. Every number of the monitor is as old as that.",
         ),
         number(
-            "Features that drift",
-            "percentunit",
+            "Features that drift | percentunit | Share of the features beyond the limits of this model's own "
+            "reference, by importance where known.",
             (f"max by (version) (drift_drifted_share{{{PLACE}}})", "v{{version}}"),
-            says="Share of the features beyond the limits of this model's own reference, by importance where known.",
         ),
         number(
-            "Performance",
-            "short",
+            "Performance | short | Realised, from the labels there are. Nothing is shown while too few are known.",
             (f'max by (version) ({{__name__="performance_$measure", {PLACE}}})', "v{{version}}"),
-            says="Realised, from the labels there are. Nothing is shown while too few are known.",
         ),
         number(
-            "Least error budget",
-            "percentunit",
+            "Least error budget | percentunit | What is left of the 28 days' budget that is nearest to its end; "
+            "negative once overspent.",
             (f"bottomk(1, slo_budget_remaining{{{MODEL}}})", "{{objective}}"),
-            says="What is left of the 28 days' budget that is nearest to its end; negative once overspent.",
             steps=[(None, BAD), (0, WARNING), (0.25, GOOD)],
         ),
         number(
-            "Age of the model",
-            "s",
+            "Age of the model | s | Time since the end of the rows it was trained on.",
             (f"max by (version) (model_age_seconds{{{MODEL}}})", "v{{version}}"),
-            says="Time since the end of the rows it was trained on.",
         ),
     ]
 
@@ -253,29 +234,25 @@ def business() -> list[AnyPanel]:
     rolling = 'avg_over_time({__name__="business_$business", ' + MODEL + ', version=~"$version", window="1h"}[7d])'
     return [
         lines(
-            "Predictions an hour",
-            "short",
+            "Predictions an hour | short | Rows of the log, by the version that served them.",
             (f'sum by (version) (monitor_served_rows{{{MODEL}, version=~"$version"}})', "v{{version}}"),
-            says="Rows of the log, by the version that served them.",
             stacked=True,
         ),
         lines(
-            "Who answered",
-            "percentunit",
+            "Who answered | percentunit | Share of the predictions by the part of the service that gave them: "
+            "champion, fallback, rule.",
             (
                 f"sum by (served_by) (rate(serving_predictions_total{{{MODEL}}}{RATE}))"
                 f" / ignoring (served_by) group_left () sum(rate(serving_predictions_total{{{MODEL}}}{RATE}))",
                 "{{served_by}}",
             ),
-            says="Share of the predictions by the part of the service that gave them: champion, fallback, rule.",
             stacked=True,
         ),
         lines(
-            "$business",
-            "short",
+            "$business | short | A metric the monitor names under business:, in its own unit, and its mean over "
+            "seven days.",
             (f"max by (version) ({named})", "v{{version}}, $window"),
             (f"max by (version) ({rolling})", "v{{version}}, 7 days rolling"),
-            says="A metric the monitor names under business:, in its own unit, and its mean over seven days.",
             width=24,
         )
         .repeat("business")
@@ -288,36 +265,27 @@ def model() -> list[AnyPanel]:
     realised, estimated = (f'{{__name__="{report}_$measure", {PLACE}}}' for report in ("performance", "estimate"))
     return [
         lines(
-            "$measure: realised and estimated",
-            "short",
+            "$measure: realised and estimated | short | Realised comes from labels, and late; the estimate from "
+            "scores, at once. Where they part, the meaning of the scores has changed (concept drift): believe the "
+            "labels.",
             (f"max by (version) ({realised})", "v{{version}} realised"),
             (f"max by (version) ({estimated})", "v{{version}} estimated"),
-            says=(
-                "Realised comes from labels, and late; the estimate from scores, at once. Where they part, the meaning "
-                "of the scores has changed (concept drift): believe the labels."
-            ),
         ),
         lines(
-            "Labels that have arrived",
-            "percentunit",
+            "Labels that have arrived | percentunit | Share of the window's predictions whose label is known.",
             (f"max by (version) (performance_label_coverage{{{PLACE}}})", "v{{version}}"),
-            says="Share of the window's predictions whose label is known.",
         ),
         counts_over_time(
-            "Scores",
-            "short",
+            "Scores | short | How the scores of the service are distributed over time.",
             f"sum by (le) (increase(model_score_ratio_bucket{{{MODEL}}}{RATE}))",
-            says="How the scores of the service are distributed over time.",
         ),
         lines(
-            "PSI of score and prediction",
-            "short",
+            "PSI of score and prediction | short | What the model answers, against its reference; if features are "
+            "calm meanwhile, the model is broken.",
             (f'max by (feature) (drift_psi{{{PLACE}, feature=~"score|prediction"}})', "{{feature}}"),
-            says="What the model answers, against its reference; if features are calm meanwhile, the model is broken.",
         ),
         lines(
-            "Confidence",
-            "percentunit",
+            "Confidence | percentunit | Probability the model gives to the class it chooses.",
             *(
                 (
                     f"histogram_quantile({share}, sum by (le) (rate(model_confidence_ratio_bucket{{{MODEL}}}{RATE})))",
@@ -325,17 +293,15 @@ def model() -> list[AnyPanel]:
                 )
                 for share in (0.1, 0.5, 0.9)
             ),
-            says="Probability the model gives to the class it chooses.",
         ),
         lines(
-            "Errors over time",
-            "short",
+            "Errors over time | short | Control charts of the hourly errors: beyond 1 they rose out of control, "
+            "below -1 they fell.",
             (
                 f'max by (chart) (label_replace({{__name__=~"concept_(cusum|ewma|page_hinkley|adwin)", {MODEL}}},'
                 ' "chart", "$1", "__name__", "concept_(.+)"))',
                 "{{chart}}",
             ),
-            says="Control charts of the hourly errors: beyond 1 they rose out of control, below -1 they fell.",
         ),
     ]
 
@@ -344,57 +310,42 @@ def data() -> list[AnyPanel]:
     """Return what the model is fed with."""
     return [
         map_of(
-            "Drift of the ten worst features (PSI)",
-            "short",
+            "Drift of the ten worst features (PSI) | short | The ten features with the largest PSI of the range. A "
+            "seasonal feature is red every year: whether it is too much for this model is the monitor's to say, see "
+            "the incidents.",
             (_worst("drift_psi"), "{{feature}}"),
             most=0.5,
-            says=(
-                "The ten features with the largest PSI of the range. A seasonal feature is red every year: whether it "
-                "is too much for this model is the monitor's to say, see the incidents."
-            ),
         ),
         listed(
-            "KS of the ten worst features",
-            "short",
+            "KS of the ten worst features | short | Largest gap between the two distribution functions, now.",
             f"topk(10, max by (feature) (drift_ks{{{PLACE}}}))",
-            says="Largest gap between the two distribution functions, now.",
         ),
         lines(
-            "Features that drift",
-            "percentunit",
+            "Features that drift | percentunit | Share of the features beyond the limits of this model's own "
+            "reference.",
             (f"max by (version) (drift_drifted_share{{{PLACE}}})", "v{{version}}"),
-            says="Share of the features beyond the limits of this model's own reference.",
         ),
         lines(
-            "Missing values",
-            "percentunit",
+            "Missing values | percentunit | Null rate of the ten features that have most.",
             (_worst("quality_null_rate"), "{{feature}}"),
-            says="Null rate of the ten features that have most.",
         ),
         lines(
-            "Age of features by source (p95)",
-            "s",
+            "Age of features by source (p95) | s | How old the features were that requests were answered with.",
             (f"max by (source) (freshness_age_p95_seconds{{{PLACE}}})", "{{source}}"),
-            says="How old the features were that requests were answered with.",
         ),
         lines(
-            "Requests with fresh features",
-            "percentunit",
+            "Requests with fresh features | percentunit | Share of the requests whose features are no older than "
+            "their source allows.",
             (f"max by (source) (freshness_fresh_share{{{PLACE}}})", "{{source}}"),
             (f"max(freshness_requests_fresh_share{{{PLACE}}})", "all sources"),
-            says="Share of the requests whose features are no older than their source allows.",
         ),
         lines(
-            "Traffic against the weeks before",
-            "percentunit",
+            "Traffic against the weeks before | percentunit | Rows over those of the same hours of the weeks before.",
             (f"max(quality_volume_ratio{{{PLACE}}})", "rows"),
-            says="Rows over those of the same hours of the weeks before.",
         ),
         lines(
-            "Unknown",
-            "short",
+            "Unknown | short | Numbers nobody has, by the reason. What is unknown has no line elsewhere.",
             (f"sum by (report, reason) (monitor_unknown_signals{{{MODEL}}})", "{{report}}: {{reason}}"),
-            says="Numbers nobody has, by the reason. What is unknown has no line elsewhere.",
             stacked=True,
         ),
     ]
@@ -404,71 +355,54 @@ def system() -> list[AnyPanel]:
     """Return how requests are answered, and on what."""
     return [
         lines(
-            "Latency of a prediction",
-            "s",
+            "Latency of a prediction | s | From the counters of the service, stage score.",
             *(_quantile(share) for share in (0.5, 0.95, 0.99)),
-            says="From the counters of the service, stage score.",
         ),
         lines(
-            "Latency in the log (p99)",
-            "s",
+            "Latency in the log (p99) | s | As the monitor sees it, by stage, over $window.",
             (f"max by (stage) (operations_latency_p99_seconds{{{PLACE}}})", "{{stage}}"),
-            says="As the monitor sees it, by stage, over $window.",
         ),
         lines(
-            "Throughput",
-            "reqps",
+            "Throughput | reqps | Requests for predictions, a second.",
             (
                 f'sum by (endpoint) (rate(serving_requests_total{{{MODEL}, endpoint=~"/predict.*"}}{RATE}))',
                 "{{endpoint}}",
             ),
-            says="Requests for predictions, a second.",
             stacked=True,
         ),
         lines(
-            "Requests by status",
-            "reqps",
+            "Requests by status | reqps | 5xx is a failure of the service, 4xx a mistake of the caller.",
             (f"sum by (status) (rate(serving_requests_total{{{MODEL}}}{RATE}))", "{{status}}"),
-            says="5xx is a failure of the service, 4xx a mistake of the caller.",
             stacked=True,
         ),
         lines(
-            "Failures by type",
-            "reqps",
+            "Failures by type | reqps | What failed, and what a part of the service left to the next, and why.",
             (f"sum by (stage, type) (rate(serving_errors_total{{{MODEL}}}{RATE}))", "{{stage}}: {{type}}"),
             (
                 f"sum by (passed_by, reason) (rate(serving_passed_on_total{{{MODEL}}}{RATE}))",
                 "{{passed_by}}: {{reason}}",
             ),
-            says="What failed, and what a part of the service left to the next, and why.",
         ),
         lines(
-            "Errors and fallback in the log",
-            "percentunit",
+            "Errors and fallback in the log | percentunit | As the monitor sees them.",
             (f"max(operations_error_rate{{{PLACE}}})", "errors"),
             (f"max(operations_fallback_share{{{PLACE}}})", "fallback"),
-            says="As the monitor sees them.",
         ),
         bars(
-            "Error budgets",
-            "percentunit",
+            "Error budgets | percentunit | What is left of what may go wrong in 28 days.",
             (f"sum by (objective) (slo_budget_remaining{{{MODEL}}})", "{{objective}}"),
-            says="What is left of what may go wrong in 28 days.",
             steps=[(None, BAD), (0, WARNING), (0.25, GOOD)],
         ),
         lines(
-            "Burn rate",
-            "short",
+            "Burn rate | short | How many times as fast as promised the budget went in the last day: 1 spends it in "
+            "exactly 28 days.",
             (f'max by (objective) (slo_burn_rate{{{MODEL}, window="24h"}})', "{{objective}}"),
-            says="How many times as fast as promised the budget went in the last day: 1 spends it in exactly 28 days.",
             width=16,
         ),
         lines(
-            "GPU",
-            "percentunit",
+            "GPU | percentunit | Of the machine the exporter runs on; empty where there is none.",
             ("gpu_used_ratio", "{{gpu}} {{name}}"),
             ("gpu_memory_used_ratio", "{{gpu}} {{name}} memory"),
-            says="Of the machine the exporter runs on; empty where there is none.",
         ),
         host(),
     ]
@@ -477,12 +411,10 @@ def system() -> list[AnyPanel]:
 def host() -> timeseries.Panel:
     """Return the machine."""
     return lines(
-        "Host",
-        "percentunit",
+        "Host | percentunit | The machine the exporter runs on.",
         ("max(host_cpu_used_ratio)", "CPU"),
         ("max(host_memory_used_ratio)", "memory"),
         ("max(host_disk_used_ratio)", "disk"),
-        says="The machine the exporter runs on.",
     )
 
 
@@ -535,38 +467,28 @@ def pipeline_at_a_glance() -> list[AnyPanel]:
     bad = [(None, GOOD), (1, BAD)]
     return [
         number(
-            "Alerts that fire",
-            "short",
+            "Alerts that fire | short | Critical ones have called somebody; the Watchdog always fires and is left out.",
             ('count by (severity) (ALERTS{alertstate="firing", alertname!="Watchdog"}) or vector(0)', "{{severity}}"),
-            says="Critical ones have called somebody; the Watchdog always fires and is left out.",
             steps=bad,
         ),
         number(
-            "Models",
-            "short",
+            "Models | short | Monitors in the deployment's folder.",
             ("count(monitor_last_evaluated_timestamp_seconds)", ""),
-            says="Monitors in the deployment's folder.",
         ),
         number(
-            "Models nobody watches",
-            "short",
+            "Models nobody watches | short | No hour has been judged for three hours.",
             (f"count({late}) or vector(0)", ""),
-            says="No hour has been judged for three hours.",
             steps=bad,
         ),
         number(
-            "Sources that cannot be read",
-            "short",
+            "Sources that cannot be read | short | What they hold is missing here. The log of the exporter says why.",
             ("count(exporter_source_up == 0) or vector(0)", ""),
-            says="What they hold is missing here. The log of the exporter says why.",
             steps=bad,
         ),
-        number("Open incidents", "short", ("sum(incidents_open)", ""), says="Of all models.", steps=bad),
+        number("Open incidents | short | Of all models.", ("sum(incidents_open)", ""), steps=bad),
         number(
-            "Services that are not well",
-            "short",
+            "Services that are not well | short | By the newest health checks.",
             ("count(service_level > 0) or vector(0)", ""),
-            says="By the newest health checks.",
             steps=bad,
         ),
     ]
@@ -576,39 +498,31 @@ def judging() -> list[AnyPanel]:
     """Return whether hours are judged, and how much is known of them."""
     return [
         bars(
-            "Since the newest judged hour",
-            "s",
+            "Since the newest judged hour | s | An hour is judged ten minutes after it is over, so up to 70 minutes "
+            "are usual.",
             ("time() - max by (model) (monitor_last_evaluated_timestamp_seconds)", "{{model}}"),
-            says="An hour is judged ten minutes after it is over, so up to 70 minutes are usual.",
             steps=[(None, GOOD), (2 * 3600, WARNING), (3 * 3600, BAD)],
         ),
         lines(
-            "Verdicts of the newest hour",
-            "short",
+            "Verdicts of the newest hour | short | Of all models, segments and baselines among them.",
             ("sum by (level) (monitor_verdicts)", "{{level}}"),
-            says="Of all models, segments and baselines among them.",
             width=8,
             stacked=True,
         ),
         lines(
-            "Unknown numbers by reason",
-            "short",
+            "Unknown numbers by reason | short | Too few rows and labels that are still to come are usual; failed "
+            "is not.",
             ("sum by (model, reason) (monitor_unknown_signals)", "{{model}}: {{reason}}"),
-            says="Too few rows and labels that are still to come are usual; failed is not.",
             width=8,
             stacked=True,
         ),
         lines(
-            "Predictions of the newest hour",
-            "short",
+            "Predictions of the newest hour | short | Rows of the log that were judged.",
             ("sum by (model) (monitor_served_rows)", "{{model}}"),
-            says="Rows of the log that were judged.",
         ),
         lines(
-            "Columns without series",
-            "short",
+            "Columns without series | short | Of more than 200 columns only the worst are shown anywhere in Grafana.",
             ("sum by (model) (monitor_features_not_exported)", "{{model}}"),
-            says="Of more than 200 columns only the worst are shown anywhere in Grafana.",
         ),
     ]
 
@@ -617,48 +531,36 @@ def acting() -> list[AnyPanel]:
     """Return what came of it."""
     return [
         lines(
-            "Open incidents",
-            "short",
+            "Open incidents | short | By model and severity.",
             ("sum by (model, severity) (incidents_open)", "{{model}}: {{severity}}"),
-            says="By model and severity.",
             stacked=True,
         ),
         listed(
-            "Age of open incidents",
-            "s",
+            "Age of open incidents | s | `monitoring-pipeline incident ID` shows one of them.",
             "sort_desc(time() - max by (model, severity, incident) (incident_opened_timestamp_seconds))",
-            says="`monitoring-pipeline incident ID` shows one of them.",
             width=12,
             height=8,
         ),
         lines(
-            "Retraining: decisions",
-            "short",
+            "Retraining: decisions | short | Hours in which it was decided whether to retrain: fired, or why not.",
             (
                 "sum by (model, outcome) (increase(retraining_decisions_total[$__rate_interval]))",
                 "{{model}}: {{outcome}}",
             ),
-            says="Hours in which it was decided whether to retrain: fired, or why not.",
         ),
         lines(
-            "Retraining: episodes",
-            "short",
+            "Retraining: episodes | short | Retrainings and rollbacks by where they stand.",
             ("sum by (model, status) (retraining_episodes > 0)", "{{model}}: {{status}}"),
-            says="Retrainings and rollbacks by where they stand.",
         ),
         listed(
-            "Versions in charge",
-            "short",
+            "Versions in charge | short | Where the aliases point to.",
             "max by (model, alias, version) (registry_alias_info)",
-            says="Where the aliases point to.",
             width=12,
             height=8,
         ),
         lines(
-            "Health of services",
-            "short",
+            "Health of services | short | 0 well, 1 a warning, 2 critical, by the pipeline's own health checks.",
             ("max by (service) (service_level)", "{{service}}"),
-            says="0 well, 1 a warning, 2 critical, by the pipeline's own health checks.",
         ),
     ]
 
@@ -667,39 +569,32 @@ def telling() -> list[AnyPanel]:
     """Return whether alerts and predictions get to where they belong."""
     return [
         lines(
-            "Alerts that fire",
-            "short",
+            "Alerts that fire | short | The Watchdog has to be among them: it proves that alerts are evaluated.",
             ('count by (alertname, severity) (ALERTS{alertstate="firing"})', "{{alertname}} ({{severity}})"),
-            says="The Watchdog has to be among them: it proves that alerts are evaluated.",
             stacked=True,
         ),
         lines(
-            "Messages of Alertmanager",
-            "short",
+            "Messages of Alertmanager | short | Sent in the last hour, by channel; what fails is tried again.",
             ("sum by (integration) (increase(alertmanager_notifications_total[1h]))", "{{integration}}"),
             ("sum by (integration) (increase(alertmanager_notifications_failed_total[1h]))", "{{integration}} failed"),
-            says="Sent in the last hour, by channel; what fails is tried again.",
         ),
         lines(
-            "Messages not sent",
-            "short",
+            "Messages not sent | short | Pending ones are tried again; dead ones were given up: "
+            "`monitoring-pipeline outbox` says why.",
             ("max by (status) (outbox_messages)", "{{status}}"),
-            says="Pending ones are tried again; dead ones were given up: `monitoring-pipeline outbox` says why.",
         ),
         lines(
-            "Predictions on their way to the log",
-            "short",
+            "Predictions on their way to the log | short | What waits in the memory of the scoring service: a "
+            "second's worth is usual.",
             ("sum by (model) (recorder_queue_rows)", "{{model}}"),
-            says="What waits in the memory of the scoring service: a second's worth is usual.",
         ),
         lines(
-            "Predictions that are not logged",
-            "short",
+            "Predictions that are not logged | short | Refused by a full queue, or lost with a process, in the last "
+            "hour.",
             (
                 'sum by (model, outcome) (increase(recorder_records_total{outcome=~"dropped|lost"}[1h]))',
                 "{{model}}: {{outcome}}",
             ),
-            says="Refused by a full queue, or lost with a process, in the last hour.",
         ),
     ]
 
@@ -708,24 +603,18 @@ def machine() -> list[AnyPanel]:
     """Return what it all runs on."""
     return [
         lines(
-            "Time to scrape",
-            "s",
+            "Time to scrape | s | The exporter reads a model again only when it has a new hour.",
             ("max by (job, instance) (scrape_duration_seconds)", "{{job}} {{instance}}"),
-            says="The exporter reads a model again only when it has a new hour.",
         ),
         lines(
-            "Series scraped",
-            "short",
+            "Series scraped | short | What Prometheus has to keep of each.",
             ("max by (job, instance) (scrape_samples_scraped)", "{{job}} {{instance}}"),
-            says="What Prometheus has to keep of each.",
         ),
         host(),
         lines(
-            "Network of the host",
-            "Bps",
+            "Network of the host | Bps | All interfaces together.",
             ("rate(host_network_received_bytes_total[$__rate_interval])", "received"),
             ("rate(host_network_sent_bytes_total[$__rate_interval])", "sent"),
-            says="All interfaces together.",
         ),
     ]
 

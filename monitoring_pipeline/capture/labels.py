@@ -180,6 +180,32 @@ def touched_hours(
     return tuple(found)
 
 
+FURTHEST_AHEAD = timedelta(days=7)
+"""How far ahead of the clock labels are looked for: a wrong zone is at most 14 hours."""
+
+
+def hours_of_labels_ahead(
+    known: LabelLog,
+    log: PredictionLog,
+    *,
+    model: str,
+    columns: LabelColumns,
+    id_column: str,
+    max_delay: timedelta,
+    now: datetime,
+) -> dict[datetime, datetime]:
+    """Return the hours with labels that say they become known later than now, and when the first of them will be."""
+    labels = known.read(model, start=now, end=now + FURTHEST_AHEAD)
+    found: dict[datetime, datetime] = {}
+    if labels is not None:
+        moments = _times(labels, columns.labelled_at)
+        for hour in hours_in(moments):
+            part = labels.filter(pc.equal(pc.floor_temporal(moments, unit="hour"), pa.scalar(hour, TIME_TYPE)))
+            touched = touched_hours(part, log, model=model, columns=columns, id_column=id_column, max_delay=max_delay)
+            found = dict.fromkeys(touched, hour + HOUR) | found
+    return found
+
+
 def hours_in(times: pa.ChunkedArray) -> tuple[datetime, ...]:
     """Return the distinct UTC hours that hold any of `times`, oldest first."""
     micros = times.drop_null().cast(pa.int64()).to_numpy()

@@ -11,9 +11,10 @@ from pkgutil import iter_modules
 from monitoring_pipeline.cli.base import app
 
 PANELS = {
-    "Files": ("init", "files", "experiments"),
-    "Models": ("retraining", "serve"),
-    "Incidents": ("incidents", "incident_actions", "replay", "deliver"),
+    "Files": ("init", "files"),
+    "Models": ("models",),
+    "Incidents": ("incidents", "incident_actions"),
+    "Planning": ("planning",),
 }
 """Which files have a heading of their own; the others are about the deployment."""
 

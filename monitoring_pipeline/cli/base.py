@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from monitoring_pipeline.stores.database import StateDatabase
 
 app = typer.Typer(
-    help="Watch machine-learning models in production.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    help="Watch machine-learning models in production.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 
 REACHED = 1
@@ -84,6 +82,11 @@ def plain_errors() -> Iterator[None]:
         for line in str(error).splitlines():
             typer.echo(printable(line.expandtabs()), err=True)
         raise typer.Exit(WRONG) from error
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Hang a function on the app, its errors in plain words."""
+    return app.command()(plain_errors()(function))
 
 
 def deployment_here() -> "Deployment":
@@ -153,6 +156,14 @@ def print_json(value: object) -> None:
 
     plain = json.loads(json.dumps(value, default=_plain))
     typer.echo(json.dumps(json_ready(plain), indent=2, allow_nan=False))
+
+
+def answer(format_: Format, record: object, *lines: str) -> None:
+    """Answer a program with a record, a person with lines."""
+    if format_ is Format.JSON:
+        print_json(record)
+    else:
+        typer.echo("\n".join(lines))
 
 
 def _plain(value: object) -> object:

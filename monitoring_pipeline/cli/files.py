@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,8 +28,8 @@ from monitoring_pipeline.cli.base import (
     Answer,
     FailOn,
     Format,
-    app,
-    plain_errors,
+    answer,
+    command,
     print_json,
     progress,
     protection_here,
@@ -40,14 +39,11 @@ STANDING_OUT = 12
 """Things an evaluation names on the terminal; all of them are in its files."""
 
 
-class Tool(StrEnum):
-    """Tools whose numbers `compare` can show beside ours."""
-
-    EVIDENTLY = "evidently"
-    NANNYML = "nannyml"
+Tool = Literal["evidently", "nannyml"]
+"""Tools whose numbers `compare` can show beside ours."""
 
 
-@app.command()
+@command
 def describe(
     rows: Annotated[Path, typer.Argument(help="Parquet file of how it should be.", metavar="ROWS")],
     output: Annotated[Path, typer.Option(help="JSON file for the reference.")],
@@ -64,33 +60,29 @@ def describe(
     from monitoring_pipeline.judge.stored_comparison import describe_table
     from monitoring_pipeline.stores.files import publish, read_parquet
 
-    with plain_errors():
-        try:
-            lengths = [window_length(name.strip()) for name in windows.split(",")] if time else []
-        except ValueError as error:
-            raise TableError(f"--windows: {error}.") from error
-        found, left_out = describe_table(
-            read_parquet(rows, encoded=True),
-            computed_at=datetime.now(UTC),  # noqa: TID251 - dates the reference
-            kinds=_kinds(kinds),
-            time=time or None,
-            plan=ReferencePlan(windows=lengths),
-            bins=bins,
-        )
-        try:
-            publish(output, json.dumps(reference_to_json(found)).encode())
-        except OSError as error:
-            raise StoreError(f"{output}: cannot be written ({error.strerror}). Name another file.") from error
-    if format_ is Format.JSON:
-        answer = {"output": str(output), "rows": found.rows, "columns": list(found.columns), "left_out": left_out}
-        print_json(answer)
-        return
-    typer.echo(f"{len(found.columns)} columns of {found.rows:,} rows described: {output}")
-    for name, why in left_out.items():
+    try:
+        lengths = [window_length(name.strip()) for name in windows.split(",")] if time else []
+    except ValueError as error:
+        raise TableError(f"--windows: {error}.") from error
+    found, left_out = describe_table(
+        read_parquet(rows, encoded=True),
+        computed_at=datetime.now(UTC),  # noqa: TID251 - dates the reference
+        kinds=_kinds(kinds),
+        time=time or None,
+        plan=ReferencePlan(windows=lengths),
+        bins=bins,
+    )
+    try:
+        publish(output, json.dumps(reference_to_json(found)).encode())
+    except OSError as error:
+        raise StoreError(f"{output}: cannot be written ({error.strerror}). Name another file.") from error
+    record = {"output": str(output), "rows": found.rows, "columns": list(found.columns), "left_out": left_out}
+    answer(format_, record, f"{len(found.columns)} columns of {found.rows:,} rows described: {output}")
+    for name, why in left_out.items() if format_ is Format.TABLE else ():
         typer.echo(f"left out: {name!r}, {why}", err=True)
 
 
-@app.command()
+@command
 def compare(
     reference: Annotated[
         Path, typer.Argument(help="How it should be: Parquet, or JSON from `describe`.", metavar="REFERENCE")
@@ -116,18 +108,17 @@ def compare(
     policy, names = ComparisonPolicy(min_rows, bins, alpha), [name.strip() for name in columns.split(",")]
     asked: dict[str, Any] = {"columns": names if columns else None, "time": time or None}
     numbers: list[ToolNumber] = []
-    with plain_errors():
-        if reference.suffix == ".json":
-            comparison = _compare_stored(reference, current, policy, kinds=kinds, compat=compat, **asked)
-        else:
-            comparison = compare_tables(_rows(reference), _rows(current), policy, kinds=_kinds(kinds), **asked)
-            if compat is not None:
-                from monitoring_pipeline.judge.other_tools import tool_numbers
+    if reference.suffix == ".json":
+        comparison = _compare_stored(reference, current, policy, kinds=kinds, compat=compat, **asked)
+    else:
+        comparison = compare_tables(_rows(reference), _rows(current), policy, kinds=_kinds(kinds), **asked)
+        if compat is not None:
+            from monitoring_pipeline.judge.other_tools import tool_numbers
 
-                tables = read_parquet(reference, encoded=True), read_parquet(current, encoded=True)
-                numbers = list(tool_numbers(*tables, comparison.columns, tool=compat.value))
+            tables = read_parquet(reference, encoded=True), read_parquet(current, encoded=True)
+            numbers = list(tool_numbers(*tables, comparison.columns, tool=compat))
     if format_ is Format.JSON:
-        other = {compat.value: [asdict(number) for number in numbers]} if compat is not None else {}
+        other = {compat: [asdict(number) for number in numbers]} if compat is not None else {}
         print_json(comparison.to_json() | other)
     else:
         from rich.console import Console
@@ -140,7 +131,7 @@ def compare(
             console.print(printable(sentence), markup=False, highlight=False)
         console.print(comparison_table(comparison))
         if compat is not None:
-            console.print(tool_table(compat.value, numbers))
+            console.print(tool_table(compat, numbers))
     if fail_on is None:
         return
     unknown = sum(entry.verdict is Level.UNKNOWN for entry in comparison.columns)
@@ -157,13 +148,7 @@ def _rows(path: Path) -> "ParquetRows":
 
 
 def _compare_stored(
-    reference: Path,
-    current: Path,
-    policy: "ComparisonPolicy",
-    *,
-    kinds: str,
-    compat: Tool | None,
-    **asked: Any,
+    reference: Path, current: Path, policy: "ComparisonPolicy", *, kinds: str, compat: Tool | None, **asked: Any
 ) -> "Comparison":
     """Return the comparison with a reference that `describe` stored."""
     from monitoring_pipeline.describe.reference_json import reference_from_json
@@ -191,7 +176,7 @@ def _kinds(text: str) -> "dict[str, ColumnKind]":
     return kinds
 
 
-@app.command()
+@command
 def evaluate(
     monitor: Annotated[Path, typer.Option(help="YAML file of the monitored model.")],
     reference: Annotated[Path, typer.Option(help="Parquet or CSV file with the rows the model was validated on.")],
@@ -210,7 +195,7 @@ def evaluate(
     from monitoring_pipeline.stores.rows import read_rows
     from monitoring_pipeline.workflow.offline import evaluate_tables
 
-    with plain_errors(), progress(f"evaluating {predictions.name}"):
+    with progress(f"evaluating {predictions.name}"):
         watched = load_monitor(monitor)
         private, id_column = protection_here(watched), watched.columns.prediction_id
         in_labels = private.of_labels(id_column=id_column, label_id=watched.labels.prediction_id)
@@ -227,11 +212,7 @@ def evaluate(
 
             write_evaluation_page(watched, evaluation, page)
             paths = [*paths, page]
-    if format_ is Format.JSON:
-        print_json(_summary(evaluation, paths))
-    else:
-        typer.echo("\n".join(_account(evaluation)))
-        typer.echo(f"written: {', '.join(map(str, paths))}")
+    answer(format_, _summary(evaluation, paths), *_account(evaluation), f"written: {', '.join(map(str, paths))}")
     firing = [outcome for outcome in evaluation.rules if outcome.state is RuleState.FIRING]
     if fail_on is not None and any(outcome.severity.rank >= Level(fail_on).rank for outcome in firing):
         raise typer.Exit(REACHED)

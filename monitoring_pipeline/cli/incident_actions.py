@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.cli.base import (
     Answer,
     By,
     Format,
-    app,
+    answer,
+    command,
     database_here,
     deployment_here,
     listen,
     now_here,
-    plain_errors,
-    print_json,
 )
 from monitoring_pipeline.cli.incidents import Identity, incident_named
 from monitoring_pipeline.errors import MonitoringError, Problem, SettingsError
@@ -36,13 +36,13 @@ Text = Annotated[str, typer.Option("--text", help="What there is to say about it
 At = Annotated[str | None, typer.Option("--at", help="When it was, if earlier than now: 2026-11-21T18:00Z.")]
 
 
-@app.command()
+@command
 def ack(identity: Identity, by: By, text: Text = "", format_: Answer = Format.TABLE) -> None:
     """Take an incident on: nobody else is called any more."""
     _act({"kind": "acknowledge", "incident_id": identity, "author": by, "text": text}, format_)
 
 
-@app.command()
+@command
 def triage(
     identity: Identity,
     by: By,
@@ -56,31 +56,31 @@ def triage(
     _act({"kind": "triage", "incident_id": identity, "author": by, "text": text, "fields": fields}, format_)
 
 
-@app.command()
+@command
 def mitigate(identity: Identity, by: By, text: Text, at: At = None, format_: Answer = Format.TABLE) -> None:
     """Say that the harm has been stopped, and how."""
     _act({"kind": "mitigate", "incident_id": identity, "author": by, "text": text, "at": at}, format_)
 
 
-@app.command()
+@command
 def note(identity: Identity, by: By, text: Text, at: At = None, format_: Answer = Format.TABLE) -> None:
     """Put something on the timeline of an incident."""
     _act({"kind": "note", "incident_id": identity, "author": by, "text": text, "at": at}, format_)
 
 
-@app.command()
+@command
 def resolve(identity: Identity, by: By, text: Text = "", format_: Answer = Format.TABLE) -> None:
     """End an incident; if its rules go on firing, it comes back."""
     _act({"kind": "resolve", "incident_id": identity, "author": by, "text": text}, format_)
 
 
-@app.command()
+@command
 def reopen(identity: Identity, by: By, text: Text = "", format_: Answer = Format.TABLE) -> None:
     """Open an incident again."""
     _act({"kind": "reopen", "incident_id": identity, "author": by, "text": text}, format_)
 
 
-@app.command()
+@command
 def report_incident(
     model: Annotated[str, typer.Argument(help="The model it is about.")],
     by: By,
@@ -96,7 +96,7 @@ def report_incident(
     _act({"kind": "open", "author": by, "text": text, "at": at, "fields": fields}, format_)
 
 
-@app.command()
+@command
 def silence(
     matchers: Annotated[str, typer.Argument(help="What is meant: 'model=churn, rule=~drift.*'.")],
     until: Annotated[str, typer.Option(help="When it ends: 2h, or 2026-11-21T18:00Z.")],
@@ -108,7 +108,7 @@ def silence(
     _act({"kind": "silence", "author": by, "text": text, "fields": {"matchers": matchers, "until": until}}, format_)
 
 
-@app.command()
+@command
 def unsilence(
     identity: Annotated[str, typer.Argument(help="The silence, as `silences` shows it.")],
     by: By,
@@ -118,7 +118,7 @@ def unsilence(
     _act({"kind": "unsilence", "author": by, "fields": {"silence": identity}}, format_)
 
 
-@app.command()
+@command
 def post_mortem(
     identity: Identity,
     by: By,
@@ -128,7 +128,7 @@ def post_mortem(
     from monitoring_pipeline.notify.postmortem import post_mortem as drafted
     from monitoring_pipeline.workflow.incident_facts import facts_on_record
 
-    with plain_errors(), database_here() as database:
+    with database_here() as database:
         found = incident_named(database, identity)
         deployment = deployment_here()
         text = drafted(facts_on_record(database, deployment, found))
@@ -143,38 +143,35 @@ def post_mortem(
     _act({"kind": "post_mortem", "incident_id": found.id, "author": by, "text": str(output)}, Format.TABLE)
 
 
-@app.command()
+@command
 def incident_webhook(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8009,
     secret_env: Annotated[str, typer.Option(help="Variable with the signing secret.")] = WEBHOOK_SECRET,
 ) -> None:
     """Serve signed requests of other programs that act on incidents."""
-    with plain_errors():
-        secret = os.environ.get(secret_env, "")  # noqa: TID251 - a command line reads its environment
-        if not secret:
-            fix = "Make one: echo whsec_$(openssl rand -base64 32)"
-            raise SettingsError([Problem("environment", None, secret_env, "is not set.", fix)])
+    secret = Credential(os.environ.get(secret_env, ""))  # noqa: TID251 - a command line reads its environment
+    if not secret:
+        fix = "Make one: echo whsec_$(openssl rand -base64 32)"
+        raise SettingsError([Problem("environment", None, secret_env, "is not set.", fix)])
 
-        from monitoring_pipeline.stores.database import SignedRequests
-        from monitoring_pipeline.workflow.incident_webhook import app_of
-        from monitoring_pipeline.workflow.telling import carry_out
+    from monitoring_pipeline.stores.database import SignedRequests
+    from monitoring_pipeline.workflow.incident_webhook import app_of
+    from monitoring_pipeline.workflow.telling import carry_out
 
-        monitors, services = _whom_to_tell()
-        with database_here() as database:
-            try:
-                served = app_of(
-                    lambda action: carry_out(database, monitors, action, services=services),
-                    secret,
-                    clock=now_here,
-                    replays=SignedRequests(database),
-                    hosts=LOOPBACK if host in LOOPBACK else (),
-                )
-            except ValueError as error:
-                raise SettingsError(
-                    [Problem("environment", None, secret_env, "cannot be used.", f"{error}.")]
-                ) from None
-            listen(served, host, port, log_level="warning")
+    monitors, services = _whom_to_tell()
+    with database_here() as database:
+        try:
+            served = app_of(
+                lambda action: carry_out(database, monitors, action, services=services),
+                secret,
+                clock=now_here,
+                replays=SignedRequests(database),
+                hosts=LOOPBACK if host in LOOPBACK else (),
+            )
+        except ValueError as error:
+            raise SettingsError([Problem("environment", None, secret_env, "cannot be used.", f"{error}.")]) from None
+        listen(served, host, port, log_level="warning")
 
 
 def _act(said: Mapping[str, Any], format_: Format) -> None:
@@ -185,7 +182,7 @@ def _act(said: Mapping[str, Any], format_: Format) -> None:
 
     fields = {name: value for name, value in said.get("fields", {}).items() if value is not None}
     said = {name: value for name, value in said.items() if value is not None} | {"fields": fields}
-    with plain_errors(), database_here() as database:
+    with database_here() as database:
         if "incident_id" in said:
             said = {**said, "incident_id": incident_named(database, said["incident_id"]).id}
         action = parse_action(said, now=now_here())
@@ -199,10 +196,7 @@ def _act(said: Mapping[str, Any], format_: Format) -> None:
             typer.echo("Until that is corrected only the console hears of it.", err=True)
             monitors, services = [], None
         done = carry_out(database, monitors, action, services=services)
-    if format_ is Format.JSON:
-        print_json(done)
-    else:
-        typer.echo(", ".join(f"{name}: {value}" for name, value in done.items()))
+    answer(format_, done, printable(", ".join(f"{name}: {value}" for name, value in done.items())))
 
 
 def _whom_to_tell() -> "tuple[list[Monitor], Notifications | None]":

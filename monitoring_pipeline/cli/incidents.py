@@ -3,20 +3,24 @@
 Add a command here when a person on call wants to see something. Keep what they do out: that is in incident_actions.
 """
 
+import logging
+import signal
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
 
 import typer
 
 from monitoring_pipeline.cli.base import (
     Answer,
     Format,
-    app,
+    command,
     database_here,
+    deployment_here,
     monitor_named,
     now_here,
-    plain_errors,
     print_json,
     print_records,
     print_table,
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 Identity = Annotated[str, typer.Argument(help="The incident, as `incidents` shows it; its beginning is enough.")]
 
 
-@app.command()
+@command
 def incidents(
     model: Annotated[str | None, typer.Option(help="Only those of one model.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
@@ -41,7 +45,7 @@ def incidents(
     from monitoring_pipeline.notify.alerts import Status
     from monitoring_pipeline.notify.replay import worst_of
 
-    with plain_errors(), database_here() as database:
+    with database_here() as database:
         status = None if every else Status.OPEN
         found = database.incidents(model, status)
         if model is not None and not found and model != DEPLOYMENT:
@@ -80,13 +84,13 @@ def _late(found: "Sequence[Incident]") -> Mapping[int, int]:
     return late_responses(told, RESPONSE_TARGETS, now_here())
 
 
-@app.command()
+@command
 def incident(identity: Identity, format_: Answer = Format.TABLE) -> None:
     """Show one incident: what is bad, the likely causes, and all that happened since."""
     from monitoring_pipeline.notify.alerts import Step
     from monitoring_pipeline.notify.messages import message_of
 
-    with plain_errors(), database_here() as database:
+    with database_here() as database:
         found = incident_named(database, identity)
         events = database.incident_events(found.id)
     if format_ is Format.JSON:
@@ -109,10 +113,10 @@ def incident(identity: Identity, format_: Answer = Format.TABLE) -> None:
     print_table(("on record", "hour", "what", "by", "why"), lines)
 
 
-@app.command()
+@command
 def silences(format_: Answer = Format.TABLE) -> None:
     """List the silences that hold."""
-    with plain_errors(), database_here() as database:
+    with database_here() as database:
         found = database.silences(now=now_here())
     rows = [
         (each.id, ", ".join(each.as_texts()), f"{each.ends_at:%Y-%m-%d %H:%M}Z", each.author, each.comment)
@@ -121,7 +125,7 @@ def silences(format_: Answer = Format.TABLE) -> None:
     print_records(format_, ("silence", "matches", "until", "by", "why"), rows, "no silences")
 
 
-@app.command()
+@command
 def outbox(
     revive: Annotated[bool, typer.Option("--revive", help="Send what was given up on its way again.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Those that were sent, too.")] = False,
@@ -130,7 +134,7 @@ def outbox(
     """List the messages that wait or were given up."""
     from monitoring_pipeline.stores.outbox_store import Posted
 
-    with plain_errors(), database_here() as database:
+    with database_here() as database:
         revived = database.revive_dead(now=now_here()) if revive else None
         found = [
             each for each in database.notifications() if every or each.status not in (Posted.SENT, Posted.OVERTAKEN)
@@ -150,15 +154,54 @@ def outbox(
     print_records(format_, heads, rows, nothing)
 
 
+@command
+def deliver(
+    every: Annotated[float | None, typer.Option(min=1, help="Look again after so many seconds, until stopped.")] = None,
+) -> None:
+    """Send what waits in the outbox, and tell the next level of incidents that nobody has taken on.
+
+    As many of these may run at once as you like, beside Dagster's own job: each message belongs to one of them.
+    """
+    from monitoring_pipeline.evaluate.heartbeats import DISPATCHER
+    from monitoring_pipeline.publish.comparison_table import printable
+    from monitoring_pipeline.settings.load import load_monitors
+    from monitoring_pipeline.workflow.alerting import deliver_waiting, keep_up_with_all
+    from monitoring_pipeline.workflow.heartbeats import beat
+    from monitoring_pipeline.workflow.resources import Monitoring
+
+    stop, said = threading.Event(), list[str]()
+    if every is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+    monitors = {each.model: each for each in load_monitors(deployment_here().monitors_directory)}
+    monitoring, worker = Monitoring(), f"deliver {uuid4()}"
+    while not stop.is_set():
+        for text in keep_up_with_all(monitoring, monitors):
+            typer.echo(printable(text))
+        counts, warnings = deliver_waiting(monitoring, monitors, worker=worker)
+        if every is None or any(counts.values()):
+            typer.echo(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+        for warning in set(warnings).difference(said):  # once, not at every look
+            typer.echo(printable(warning), err=True)
+        said = warnings
+        if every is None:
+            return
+        beat(monitoring, DISPATCHER, logging.getLogger(__name__))
+        stop.wait(every)
+
+
 def incident_named(database: "StateDatabase", beginning: str) -> "Incident":
-    """Return the incident whose id begins so; of several only one that is open, or an error names them."""
+    """Return the incident whose id begins so, as it is or is shown; of several one that is open, or an error."""
     from monitoring_pipeline.notify.actions import IncidentNotFoundError
     from monitoring_pipeline.notify.alerts import Status
+    from monitoring_pipeline.notify.messages import one_line
+    from monitoring_pipeline.publish.comparison_table import printable
 
     if not beginning:
         raise MonitoringError("the incident has no name: `monitoring-pipeline incidents` lists them")
-    found = [each for each in database.incidents() if each.id.startswith(beginning)]
-    exact = [each for each in found if each.id == beginning]
+    known = [(each, (each.id, one_line(each.id), printable(each.id))) for each in database.incidents()]
+    found = [each for each, names in known if any(name.startswith(beginning) for name in names)]
+    exact = [each for each, names in known if beginning in names]
     standing = [each for each in found if each.status is Status.OPEN]
     for choice in (exact, found, standing):
         if len(choice) == 1:

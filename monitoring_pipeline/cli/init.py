@@ -5,28 +5,22 @@ Add an option for a role that is often guessed wrong. Keep guessing out: it belo
 
 import re
 import shlex
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from monitoring_pipeline.cli.base import Answer, Format, app, deployment_here, plain_errors, print_json
+from monitoring_pipeline.cli.base import Answer, Format, answer, command, deployment_here
 from monitoring_pipeline.errors import MonitoringError, StoreError
 
 if TYPE_CHECKING:
     from monitoring_pipeline.workflow.first_monitor import FirstMonitor
 
 
-class TaskName(StrEnum):
-    """What a model predicts, as it is said on the command line."""
-
-    BINARY = "binary"
-    MULTICLASS = "multiclass"
-    REGRESSION = "regression"
+TaskName = Literal["binary", "multiclass", "regression"]
 
 
-@app.command()
+@command
 def init(
     from_file: Annotated[Path | None, typer.Option(help="Rows of predictions: Parquet or CSV.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model; the file's, if none is given.")] = None,
@@ -43,38 +37,34 @@ def init(
     format_: Answer = Format.TABLE,
 ) -> None:
     """Write a monitor's first YAML file from rows of predictions, or from a registered model version."""
-    with plain_errors():
-        if from_file is None and model is None:
-            raise MonitoringError("init: nothing to begin with. Give --from-file rows.parquet, or --model NAME.")
-        from monitoring_pipeline.describe.outcomes import Task
-        from monitoring_pipeline.workflow.first_monitor import monitor_of_rows, monitor_of_version
+    if from_file is None and model is None:
+        raise MonitoringError("init: nothing to begin with. Give --from-file rows.parquet, or --model NAME.")
+    from monitoring_pipeline.describe.outcomes import Task
+    from monitoring_pipeline.workflow.first_monitor import monitor_of_rows, monitor_of_version
 
-        kind = Task[task.name] if task else None
-        if from_file is None:
-            from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
+    kind = Task[task.upper()] if task else None
+    if from_file is None:
+        from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 
-            found = monitor_of_version(MlflowRegistry(deployment_here().tracking_uri), str(model), version, kind)
-        else:
-            from monitoring_pipeline.stores.rows import read_rows
+        found = monitor_of_version(MlflowRegistry(deployment_here().tracking_uri), str(model), version, kind)
+    else:
+        from monitoring_pipeline.stores.rows import read_rows
 
-            given = {"prediction_id": id_, "predicted_at": time, "score": score, "prediction": prediction}
-            told = {role: name for role, name in {**given, "actual": label}.items() if name is not None}
-            name = model or re.sub(r"\W", "_", from_file.stem)
-            found = monitor_of_rows(read_rows(from_file), model=name, source=from_file.name, told=told, task=kind)
-        path = output or deployment_here().monitors_directory / f"{found.document['model']}.yaml"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
-                file.write(found.text())
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}. Name a file that is not there yet with --output.") from error
+        given = {"prediction_id": id_, "predicted_at": time, "score": score, "prediction": prediction}
+        told = {role: name for role, name in {**given, "actual": label}.items() if name is not None}
+        name = model or re.sub(r"\W", "_", from_file.stem)
+        found = monitor_of_rows(read_rows(from_file), model=name, source=from_file.name, told=told, task=kind)
+    path = output or deployment_here().monitors_directory / f"{found.document['model']}.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(found.text())
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}. Name a file that is not there yet with --output.") from error
     steps = list(_next_steps(found, path, from_file))
-    if format_ is Format.JSON:
-        said = {"guesses": found.guesses, "left_out": found.left_out, "next": steps}
-        print_json({"file": str(path), "monitor": found.document, **said})
-        return
-    typer.echo(f"written: {path}\n\n{found.text()}")
-    typer.echo("\n".join(["next:", *(f"  {step}" for step in steps)]))
+    said = {"guesses": found.guesses, "left_out": found.left_out, "next": steps}
+    lines = (f"written: {path}\n\n{found.text()}", "next:", *(f"  {step}" for step in steps))
+    answer(format_, {"file": str(path), "monitor": found.document, **said}, *lines)
 
 
 def _next_steps(found: "FirstMonitor", path: Path, rows: Path | None) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from monitoring_pipeline.describe.columns import FloatArray, IntArray
-from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, given_outcomes, last_known_at, numbers_of
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, counts_of, numbers_of, sums_and_squares
 
 SCORE_BINS = 500
 """Equal-width bins of the score on [0, 1]. AUC from them is off by at most half the share of tied pairs."""
@@ -64,10 +64,7 @@ class BinaryOutcomes(OutcomeProfile):
         truth = actual[labelled].astype(np.int64)
         positives, negatives, sums = _score_counters(scores[labelled], truth)
         return cls(
-            rows=joined.num_rows,
-            labelled=int(usable.sum()),
-            unusable=given_outcomes(joined) - int(usable.sum()),
-            known_at=last_known_at(joined),
+            **counts_of(joined, usable),
             positive=int((actual == 1).sum()),
             scored=int(labelled.sum()),
             positives=positives,
@@ -97,6 +94,5 @@ def _score_counters(scores: FloatArray, truth: IntArray) -> tuple[IntArray, IntA
 
 def _loss_sums(scores: FloatArray, truth: IntArray) -> FloatArray:
     clipped = np.clip(scores, CLIP, 1 - CLIP)
-    log_loss = np.sort(-np.log(np.where(truth == 1, clipped, 1 - clipped)))
-    brier = np.sort(np.square(scores - truth))
-    return np.array([log_loss.sum(), np.square(log_loss).sum(), brier.sum(), np.square(brier).sum()])
+    log_loss = -np.log(np.where(truth == 1, clipped, 1 - clipped))
+    return sums_and_squares(log_loss, np.square(scores - truth)).ravel()

@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from monitoring_pipeline.capture.windows import HOUR, window_name
 from monitoring_pipeline.describe.columns import Column, FloatArray
 from monitoring_pipeline.describe.distances import Pair, measured
-from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, ProfileSeries
+from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, ProfileSeries, all_hours
 from monitoring_pipeline.stats.block_limits import block_moments
 from monitoring_pipeline.stats.divergence_moments import Divergence, null_moments
 
@@ -89,8 +90,7 @@ def calibrate(
     calibration: dict[str, dict[str, BlockDistances]] = {}
     if not hourly:
         return {}
-    first, last = min(hourly), max(hourly)
-    hours = [first + step * HOUR for step in range(round((last - first) / HOUR) + 1)]
+    hours = all_hours(hourly)
     whole = ProfileSeries(hourly, hours[-1:], reach=len(hours)).column(column, len(hours))
     for window in windows:
         length = round(window / HOUR)
@@ -122,6 +122,12 @@ def selected(windows: ColumnWindows, kept: Any) -> ColumnWindows:
     return ColumnWindows(*(getattr(windows, entry.name)[kept] for entry in fields(ColumnWindows)))
 
 
+def with_rows(blocks: ColumnWindows) -> npt.NDArray[np.bool_]:
+    """Return which windows have rows enough to be held against the others: nights are not held against days."""
+    rows = blocks.rows
+    return rows >= max(1.0, float(np.median(rows[rows > 0])) / 4) if rows.any() else rows > 0
+
+
 def _other_weeks(blocks: ColumnWindows) -> ColumnWindows:
     """Return, for each block, the sum of the blocks a whole number of weeks before or after it."""
     count, week = len(blocks.nulls), round(WEEK / HOUR)
@@ -139,9 +145,7 @@ def block_distances(
     column: Column, rest: ColumnWindows, blocks: ColumnWindows, length: int, metrics: Sequence[str]
 ) -> dict[str, BlockDistances]:
     """Return, by metric, how far blocks of `length` hours lie from what is left; few rows make no block."""
-    rows = blocks.rows
-    kept = rows >= max(1.0, np.median(rows[rows > 0]) / 4) if (rows > 0).any() else rows > 0
-    kept &= rest.rows > 0
+    kept = with_rows(blocks) & (rest.rows > 0)
     independent = (int(kept.sum()) + length - 1) / length
     if independent < 2:
         return {}

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.predictions import TIME_TYPE, LogColumns
 from monitoring_pipeline.describe.columns import ColumnKind, FloatArray
+from monitoring_pipeline.describe.counters import Counters, added
 from monitoring_pipeline.describe.formulas import ACTUAL, Formula, Total
 from monitoring_pipeline.describe.kernel import LARGEST, category_names, floats_with_nan
 from monitoring_pipeline.stats.intervals import normal_quantile, wilson_interval
@@ -111,15 +112,13 @@ class FormulaSums:
         """Return the totals of both batches; they must be of the same formula."""
         if self.text != other.text:
             raise ValueError(f"totals of {self.text!r} and {other.text!r} do not add up")
-        return FormulaSums(
-            self.text,
-            self.rows + other.rows,
-            self.labelled + other.labelled,
-            self.sums + other.sums,
-            self.products + other.products,
-            tuple(map(min, self.lows, other.lows)),
-            tuple(map(max, self.highs, other.highs)),
-            min([why for why in (self.failed, other.failed) if why], default=""),
+        return added(
+            self,
+            other,
+            text=self.text,
+            lows=tuple(map(min, self.lows, other.lows)),
+            highs=tuple(map(max, self.highs, other.highs)),
+            failed=min([why for why in (self.failed, other.failed) if why], default=""),
         )
 
     def value(self, formula: Formula) -> tuple[float, float, float]:
@@ -199,27 +198,15 @@ def _parts(total: Total, values: FloatArray) -> Iterator[FloatArray]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BusinessProfile:
-    """The totals of every formula by its name."""
+class BusinessProfile(Counters):
+    """The totals of every formula by its name; a formula that only one of two has is as that one says."""
 
     formulas: Mapping[str, FormulaSums] = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls) -> "BusinessProfile":
-        """Return the profile of no rows, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, rows: pa.Table, formulas: Mapping[str, Formula], log: LogColumns) -> "BusinessProfile":
         """Return the totals of prepared rows, joined to their labels where a formula needs them."""
         return cls({name: FormulaSums.of(rows, formula, log) for name, formula in formulas.items()})
-
-    def merge(self, other: "BusinessProfile") -> "BusinessProfile":
-        """Return the totals of both; a formula that only one of them has is as that one says."""
-        both = {
-            name: sums.merge(other.formulas[name]) for name, sums in self.formulas.items() if name in other.formulas
-        }
-        return BusinessProfile({**self.formulas, **other.formulas, **both})
 
     def to_json(self) -> dict[str, Any]:
         return {name: sums.to_json() for name, sums in self.formulas.items()}

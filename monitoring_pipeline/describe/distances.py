@@ -152,6 +152,11 @@ class Pair:
         return _of_sizes(jensen_shannon_p_value)(self, np.where(self.known, self.js, np.nan))
 
     @cached_property
+    def chi_square(self) -> tuple[FloatArray, IntArray, FloatArray]:
+        """Statistic, degrees of freedom and p-value of the chi-square test on single categories."""
+        return chi_square_two_sample(*self.single)
+
+    @cached_property
     def wasserstein(self) -> FloatArray:
         """Area between the two distribution functions, in the unit of the column."""
         before, now = self.reference, self.current
@@ -169,37 +174,9 @@ def _single(windows: ColumnWindows) -> IntArray:
     return np.concatenate([windows.counts, others], axis=-1)
 
 
-def _psi(pair: Pair) -> FloatArray:
-    return np.asarray(pair.contributions.sum(axis=-1))
-
-
-def _js(pair: Pair) -> FloatArray:
-    return pair.js
-
-
-def _js_distance(pair: Pair) -> FloatArray:
-    return np.asarray(np.sqrt(pair.js / np.log(2)))
-
-
-def _kl(pair: Pair) -> FloatArray:
-    return kullback_leibler_divergence(*pair.smoothed)
-
-
-def _hellinger(pair: Pair) -> FloatArray:
-    return hellinger_distance(*pair.smoothed)
-
-
 def _l_infinity(pair: Pair) -> FloatArray:
     before, now = pair.single
     return l_infinity_distance(proportions(before), proportions(now))
-
-
-def _chi_square(pair: Pair) -> FloatArray:
-    return chi_square_two_sample(*pair.single)[0]
-
-
-def _unseen_share(pair: Pair) -> FloatArray:
-    return np.asarray(pair.seen[..., -2] / np.maximum(pair.rows, 1))
 
 
 def _vanished_share(pair: Pair) -> FloatArray:
@@ -210,10 +187,6 @@ def _vanished_share(pair: Pair) -> FloatArray:
 def _ks(pair: Pair) -> FloatArray:
     """KS, Wasserstein and means compare the values there are: nulls and unusable values have no place in an order."""
     return pair.where_ordered(kolmogorov_smirnov_distance(*pair.fine))
-
-
-def _wasserstein(pair: Pair) -> FloatArray:
-    return pair.wasserstein
 
 
 def _wasserstein_normalised(pair: Pair) -> FloatArray:
@@ -227,27 +200,15 @@ def _mean_shift(pair: Pair) -> FloatArray:
     return pair.where_ordered(np.abs(shift))
 
 
-def _std_ratio(pair: Pair) -> FloatArray:
-    return pair.where_ordered(std_ratio(pair.moments["reference_std"], pair.moments["current_std"]))
-
-
 def _of_sizes(p_value: Callable[..., FloatArray]) -> Callable[[Pair, FloatArray], FloatArray]:
     """Return a test that needs the rows on both sides and how they share the bins."""
     return lambda pair, values: p_value(values, **pair.sizes, pooled=pair.expected + pair.seen)
-
-
-def _js_p(pair: Pair, _: FloatArray) -> FloatArray:
-    return pair.js_p_values
 
 
 def _l_infinity_p(pair: Pair, values: FloatArray) -> FloatArray:
     sizes = {name: pair.sizes[name] for name in ("reference_rows", "current_rows")}
     before, now = pair.single
     return l_infinity_p_value(values, **sizes, pooled=before + now)
-
-
-def _chi_square_p(pair: Pair, _: FloatArray) -> FloatArray:
-    return chi_square_two_sample(*pair.single)[2]
 
 
 def _ks_p(pair: Pair, values: FloatArray) -> FloatArray:
@@ -277,20 +238,23 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "psi": Metric(_psi, _of_sizes(psi_p_value)),
-        "js": Metric(_js, _js_p, "nat"),
-        "js_distance": Metric(_js_distance, _js_p),
-        "kl": Metric(_kl, unit="nat"),
-        "hellinger": Metric(_hellinger, _of_sizes(hellinger_p_value)),
+        "psi": Metric(lambda pair: pair.contributions.sum(axis=-1), _of_sizes(psi_p_value)),
+        "js": Metric(lambda pair: pair.js, lambda pair, _: pair.js_p_values, "nat"),
+        "js_distance": Metric(lambda pair: np.sqrt(pair.js / np.log(2)), lambda pair, _: pair.js_p_values),
+        "kl": Metric(lambda pair: kullback_leibler_divergence(*pair.smoothed), unit="nat"),
+        "hellinger": Metric(lambda pair: hellinger_distance(*pair.smoothed), _of_sizes(hellinger_p_value)),
         "l_infinity": Metric(_l_infinity, _l_infinity_p, ordered=False),
-        "chi_square": Metric(_chi_square, _chi_square_p, ordered=False),
-        "unseen_share": Metric(_unseen_share),
+        "chi_square": Metric(lambda pair: pair.chi_square[0], lambda pair, _: pair.chi_square[2], ordered=False),
+        "unseen_share": Metric(lambda pair: pair.seen[..., -2] / np.maximum(pair.rows, 1)),
         "vanished_share": Metric(_vanished_share, ordered=False),
         "ks": Metric(_ks, _ks_p, ordered=True, high=_ks_high),
-        "wasserstein": Metric(_wasserstein, unit="column", ordered=True),
+        "wasserstein": Metric(lambda pair: pair.wasserstein, unit="column", ordered=True),
         "wasserstein_normalised": Metric(_wasserstein_normalised, unit="sd", ordered=True),
         "mean_shift": Metric(_mean_shift, _mean_shift_p, "sd", ordered=True),
-        "std_ratio": Metric(_std_ratio, ordered=True),
+        "std_ratio": Metric(
+            lambda pair: pair.where_ordered(std_ratio(pair.moments["reference_std"], pair.moments["current_std"])),
+            ordered=True,
+        ),
     }
 )
 """Every distance by its name in signals and settings."""

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.binary_outcomes import SCORE_BINS, BinaryOutcomes
 from monitoring_pipeline.describe.columns import FloatArray
 from monitoring_pipeline.describe.multiclass_outcomes import MulticlassOutcomes
 from monitoring_pipeline.describe.outcomes import HourlyOutcomes, OutcomeProfile
+from monitoring_pipeline.describe.profiles import all_hours
 from monitoring_pipeline.describe.ranking_outcomes import GAINS, RankingOutcomes
 from monitoring_pipeline.describe.regression_outcomes import LOSSES, RegressionOutcomes
 from monitoring_pipeline.stats.autocorrelation import autocorrelation_decay, variance_inflation
@@ -68,9 +68,7 @@ class ErrorDispersion:
         """Return the dispersion of a version's hours, or None where too few have labels or all rows err alike."""
         if not outcomes:
             return None
-        first = min(outcomes)
-        hours = [first + step * HOUR for step in range(round((max(outcomes) - first) / HOUR) + 1)]
-        errors, squares, rows = errors_by_hour(outcomes, hours, fewest_rows=fewest_rows)
+        errors, squares, rows = errors_by_hour(outcomes, all_hours(outcomes), fewest_rows=fewest_rows)
         scored = int((rows > 0).sum())
         if scored < FEWEST_HOURS:
             return None

@@ -14,6 +14,7 @@ import pyarrow as pa
 from monitoring_pipeline.capture.predictions import LogColumns, as_text
 from monitoring_pipeline.capture.sampling import id_hashes
 from monitoring_pipeline.describe.columns import FloatArray, IntArray
+from monitoring_pipeline.describe.counters import Counters
 from monitoring_pipeline.describe.kernel import LARGEST
 from monitoring_pipeline.describe.operations import OperationsProfile
 from monitoring_pipeline.describe.outcomes import numbers_of
@@ -36,7 +37,7 @@ class ExperimentColumns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExperimentArm:
+class ExperimentArm(Counters):
     """Counters of the rows of one arm; all of them add.
 
     counts: shape (2, buckets), rows and those of them with an outcome. totals: shape (2, buckets), outcome and
@@ -48,11 +49,6 @@ class ExperimentArm:
     totals: FloatArray = field(default_factory=lambda: np.zeros((2, BUCKETS)))
     products: FloatArray = field(default_factory=lambda: np.zeros((2, 2)))
     operations: OperationsProfile = field(default_factory=OperationsProfile)
-
-    @classmethod
-    def empty(cls) -> "ExperimentArm":
-        """Return the arm of no rows, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, rows: pa.Table, what: ExperimentColumns, log: LogColumns) -> "ExperimentArm":
@@ -74,15 +70,6 @@ class ExperimentArm:
             np.einsum("ir,jr->ij", pair, pair),
             # Nothing is said of the throughput of an arm.
             replace(OperationsProfile.of(rows, log), minutes={}),
-        )
-
-    def merge(self, other: "ExperimentArm") -> "ExperimentArm":
-        """Return the counters of both batches."""
-        return ExperimentArm(
-            self.counts + other.counts,
-            self.totals + other.totals,
-            self.products + other.products,
-            self.operations.merge(other.operations),
         )
 
     @property

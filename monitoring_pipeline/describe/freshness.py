@@ -6,7 +6,7 @@ metrics too (in evaluate).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from monitoring_pipeline.describe.columns import ColumnKind, DatetimePart, FloatArray
+from monitoring_pipeline.describe.counters import Counters, added
 from monitoring_pipeline.describe.kernel import column_values, floats_with_nan
 from monitoring_pipeline.describe.log_histogram import LogHistogram
 
@@ -64,7 +65,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceAges:
+class SourceAges(Counters):
     """Rows by how old one source was for them, all of which add.
 
     fresh: up to its longest age, stale: up to twice that; the others, which are older or unknown, are critical.
@@ -80,11 +81,6 @@ class SourceAges:
     future: int = 0
     ages: LogHistogram = field(default_factory=LogHistogram)
     problem: str = ""
-
-    @classmethod
-    def empty(cls) -> "SourceAges":
-        """Return the ages of no rows, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, seconds: FloatArray, max_age: timedelta, *, problem: str = "") -> "SourceAges":
@@ -105,12 +101,7 @@ class SourceAges:
 
     def merge(self, other: "SourceAges") -> "SourceAges":
         """Return the counters of both batches; of two problems one is kept, the same in either order."""
-        added = {
-            entry.name: getattr(self, entry.name) + getattr(other, entry.name)
-            for entry in fields(self)
-            if entry.type is int
-        }
-        return SourceAges(**added, ages=self.ages.merge(other.ages), problem=max(self.problem, other.problem))
+        return added(self, other, problem=max(self.problem, other.problem))
 
     @property
     def critical(self) -> int:
@@ -128,17 +119,12 @@ class SourceAges:
 
 
 @dataclass(frozen=True, slots=True)
-class FreshnessProfile:
+class FreshnessProfile(Counters):
     """The ages of every source, and for how many requests all of them were fresh; all of it adds."""
 
     rows: int = 0
     all_fresh: int = 0
     sources: Mapping[str, SourceAges] = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls) -> "FreshnessProfile":
-        """Return the profile of no rows, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(
@@ -171,23 +157,6 @@ class FreshnessProfile:
     def with_readings_of(self, earlier: "FreshnessProfile") -> "FreshnessProfile":
         """Return the same with the sources that only an earlier look at the hour had read."""
         return replace(self, sources={**earlier.sources, **self.sources})
-
-    def merge(self, other: "FreshnessProfile") -> "FreshnessProfile":
-        """Return the profile of both batches."""
-        blank = SourceAges.empty()
-        return FreshnessProfile(
-            self.rows + other.rows,
-            self.all_fresh + other.all_fresh,
-            {
-                name: self.sources.get(name, blank).merge(other.sources.get(name, blank))
-                for name in {**self.sources, **other.sources}
-            },
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain numbers and text."""
-        sources = {name: ages.to_json() for name, ages in self.sources.items()}
-        return {"rows": self.rows, "all_fresh": self.all_fresh, "sources": sources}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "FreshnessProfile":

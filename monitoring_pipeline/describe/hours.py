@@ -5,6 +5,7 @@ Add what turns the rows of several hours into hourly records here. Keep stores a
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TypeVar
 
 import pyarrow as pa
@@ -28,49 +29,45 @@ def profile_hours(
     An hour without rows has none. `rows` must be prepared (`capture.predictions.prepare_predictions`). A version
     without a reference has no bins: its rows are counted, its columns are not described.
     """
-    parts = rows_by_hour(rows, time=columns.predicted_at)
-    described: dict[datetime, list[Profile]] = {}
-    for hour in hours:
-        versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
-        described[hour] = []
-        for version, part in versions.items():
-            reference = references.get(version)
-            specs = reference.specs if reference else {}
-            cuts = [("", part), *(split_all(part, reference.segmentations) if reference else ())]
-            described[hour] += (
-                Profile.of(rows, version, specs, segment, time=columns.predicted_at) for segment, rows in cuts
-            )
-    return described
+
+    def described(version: str, rows: pa.Table) -> list[Profile]:
+        reference = references.get(version)
+        specs = reference.specs if reference else {}
+        cuts = [("", rows), *(split_all(rows, reference.segmentations) if reference else ())]
+        return [Profile.of(part, version, specs, segment, time=columns.predicted_at) for segment, part in cuts]
+
+    found = _by_version(rows, hours, columns, described)
+    return {hour: list(chain.from_iterable(versions.values())) for hour, versions in found.items()}
 
 
 def records_by_hour(
     rows: pa.Table, hours: Sequence[datetime], columns: LogColumns, of: Callable[[pa.Table], AnyRecord]
 ) -> dict[datetime, dict[str, AnyRecord]]:
     """Return what `of` makes of every hour's rows, by version; `rows` must be prepared."""
-    parts = rows_by_hour(rows, time=columns.predicted_at)
-    described: dict[datetime, dict[str, AnyRecord]] = {}
-    for hour in hours:
-        versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
-        described[hour] = {version: of(part) for version, part in versions.items()}
-    return described
+    return _by_version(rows, hours, columns, lambda _, part: of(part))
 
 
 def outcome_hours(
     joined: pa.Table, hours: Sequence[datetime], plan: OutcomePlan, references: Mapping[str, Reference]
 ) -> dict[datetime, dict[str, OutcomeProfile]]:
     """Return the outcome profiles of every hour by version, from predictions joined to their labels."""
-    columns = plan.columns
-    parts = rows_by_hour(joined, time=columns.predicted_at)
-    described: dict[datetime, dict[str, OutcomeProfile]] = {}
+
+    def counted(version: str, part: pa.Table) -> OutcomeProfile:
+        known = references.get(version)
+        return plan.of(part, known.segmentations, known.loss_model) if known is not None else plan.of(part)
+
+    return _by_version(joined, hours, plan.columns, counted)
+
+
+def _by_version(
+    rows: pa.Table, hours: Sequence[datetime], columns: LogColumns, of: Callable[[str, pa.Table], AnyRecord]
+) -> dict[datetime, dict[str, AnyRecord]]:
+    parts = rows_by_hour(rows, time=columns.predicted_at)
+    found: dict[datetime, dict[str, AnyRecord]] = {}
     for hour in hours:
         versions = rows_by_version(parts[hour], version=columns.version, default=UNVERSIONED) if hour in parts else {}
-        described[hour] = {
-            version: plan.of(part, known.segmentations, known.loss_model)
-            if (known := references.get(version)) is not None
-            else plan.of(part)
-            for version, part in versions.items()
-        }
-    return described
+        found[hour] = {version: of(version, part) for version, part in versions.items()}
+    return found
 
 
 def profiles_of_version(

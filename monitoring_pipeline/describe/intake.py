@@ -3,7 +3,6 @@
 Add a counter of rows as they were logged here. Keep counters of usable rows out: they belong in profiles and outcomes.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.predictions import UNVERSIONED, as_text
 from monitoring_pipeline.describe.columns import ColumnKind
+from monitoring_pipeline.describe.counters import Counters
 from monitoring_pipeline.describe.kernel import category_names, floats_with_nan
 from monitoring_pipeline.describe.quarantine import UNPLACED, IntakePlan, Problem, problems_of, quarantined, times_of
 
@@ -22,13 +22,13 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class IntakeProfile:
+class IntakeProfile(Counters):
     """Counters of rows as they were logged; all of them add.
 
     placed: rows with an id and a time. duplicate_ids: placed rows beyond the first of their id in their hour.
     duplicate_rows: those beyond the first with the same features in their hour, of different ids. bad_rows: rows with
     any value that cannot be used. rows_by_reason: rows by why. values: bad values by reason and column. types: rows by
-    column and the type it came in.
+    column and the type it came in. Duplicates are counted within an hour: profiles that merge do not share one.
     """
 
     rows: int = 0
@@ -39,11 +39,6 @@ class IntakeProfile:
     rows_by_reason: Mapping[str, int] = field(default_factory=dict)
     values: Counts = field(default_factory=dict)
     types: Counts = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls) -> "IntakeProfile":
-        """Return the profile of no rows, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, rows: pa.Table, plan: IntakePlan, problems: Iterable[Problem] | None = None) -> "IntakeProfile":
@@ -66,19 +61,6 @@ class IntakeProfile:
             rows_by_reason={reason: int(mask.sum()) for reason, mask in by_reason.items()},
             values=values,
             types=types,
-        )
-
-    def merge(self, other: "IntakeProfile") -> "IntakeProfile":
-        """Return the profile of both. Duplicates are counted within an hour: the two must not share one."""
-        return IntakeProfile(
-            self.rows + other.rows,
-            self.placed + other.placed,
-            self.duplicate_ids + other.duplicate_ids,
-            self.duplicate_rows + other.duplicate_rows,
-            self.bad_rows + other.bad_rows,
-            _added(self.rows_by_reason, other.rows_by_reason),
-            _all_added(self.values, other.values),
-            _all_added(self.types, other.types),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -164,11 +146,3 @@ def _mixed(state: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]) -> npt
 def _distinct(values: npt.NDArray[np.uint64]) -> int:
     ordered = np.sort(values)
     return int(len(ordered) > 0) + int((ordered[1:] != ordered[:-1]).sum())
-
-
-def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    return dict(Counter(first) + Counter(second))
-
-
-def _all_added(first: Counts, second: Counts) -> dict[str, dict[str, int]]:
-    return {name: _added(first.get(name, {}), second.get(name, {})) for name in sorted({*first, *second})}

@@ -175,7 +175,7 @@ def _times(valid: pa.ChunkedArray) -> pa.ChunkedArray:
     except TableError:
         import pandas as pd
 
-        if not (pa.types.is_string(valid.type) or pa.types.is_large_string(valid.type)):
+        if not is_text(valid.type):
             return pa.chunked_array([pa.nulls(len(valid), TIME_TYPE)])
         parsed = pd.to_datetime(valid.to_pandas(), utc=True, format="ISO8601", errors="coerce")
         return pa.chunked_array([pa.Array.from_pandas(parsed).cast(TIME_TYPE, safe=False)])
@@ -251,7 +251,7 @@ def tally(column: pa.ChunkedArray, kind: ColumnKind = ColumnKind.CATEGORICAL) ->
         return Tally(pa.nulls(0, pa.string()), np.empty(0, np.int64))
     names = [category_names(pa.chunked_array([values]), kind).combine_chunks() for values, _ in pieces]
     counts = np.concatenate([each for _, each in pieces])
-    if len(names) == 1 and names[0].null_count == 0 and kind is not ColumnKind.BOOLEAN and _is_text(pieces[0][0].type):
+    if len(names) == 1 and names[0].null_count == 0 and kind is not ColumnKind.BOOLEAN and is_text(pieces[0][0].type):
         return Tally(names[0], counts, len(column) - int(counts.sum()))
     # Several chunks, or several values with one name, such as 1 and true of a boolean column.
     encoded = pa.concat_arrays(names).dictionary_encode()
@@ -265,7 +265,8 @@ def counted(column: pa.ChunkedArray, kind: ColumnKind) -> NumericValues | Tally:
     return numeric_values(column, kind) if kind.is_binned else tally(column, kind)
 
 
-def _is_text(type_: pa.DataType) -> bool:
+def is_text(type_: pa.DataType) -> bool:
+    """Return whether values of this type are text that is written out, not places in a dictionary."""
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 

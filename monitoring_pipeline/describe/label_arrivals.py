@@ -4,21 +4,20 @@ Add a counter here when it is additive and says something of labels alone. Keep 
 in the outcomes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from monitoring_pipeline.describe.counters import Counters
 from monitoring_pipeline.describe.log_histogram import LogHistogram
 
 MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelArrivals:
+class LabelArrivals(Counters):
     """Predictions, those labelled, those labelled more than once and those whose label changed meanwhile.
 
     delays: from the prediction to its first label, in seconds; a label from before its prediction has none.
@@ -29,11 +28,6 @@ class LabelArrivals:
     repeated: int = 0
     corrected: int = 0
     delays: LogHistogram = field(default_factory=LogHistogram)
-
-    @classmethod
-    def empty(cls) -> "LabelArrivals":
-        """Return the arrivals of no predictions, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, joined: pa.Table, *, predicted_at: str) -> "LabelArrivals":
@@ -48,26 +42,6 @@ class LabelArrivals:
             _number(pc.sum(pc.not_equal(known["actual"], known["label: first_actual"]))),
             LogHistogram.of(np.asarray(seconds[seconds >= 0], dtype=np.float64)),
         )
-
-    def merge(self, other: "LabelArrivals") -> "LabelArrivals":
-        """Return the arrivals of both batches."""
-        return LabelArrivals(
-            self.rows + other.rows,
-            self.labelled + other.labelled,
-            self.repeated + other.repeated,
-            self.corrected + other.corrected,
-            self.delays.merge(other.delays),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain numbers and lists."""
-        counts = {name: getattr(self, name) for name in ("rows", "labelled", "repeated", "corrected")}
-        return counts | {"delays": self.delays.to_json()}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "LabelArrivals":
-        counts = {name: int(document[name]) for name in ("rows", "labelled", "repeated", "corrected")}
-        return cls(**counts, delays=LogHistogram.from_json(document["delays"]))
 
 
 def _number(scalar: pa.Scalar) -> int:

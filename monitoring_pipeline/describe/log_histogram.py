@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtrik
 
 from monitoring_pipeline.describe.columns import FloatArray, IntArray
+from monitoring_pipeline.describe.counters import Counters
 
 ACCURACY = 0.01
 """Largest relative error of a quantile."""
@@ -27,7 +28,7 @@ _OFFSET = 1 - math.floor(math.log(SMALLEST) / _LOG_GAMMA)
 
 
 @dataclass(frozen=True, slots=True)
-class LogHistogram:
+class LogHistogram(Counters):
     """Rows per bucket, where the bounds of a bucket are 2 % apart; only buckets that have rows are kept.
 
     buckets: by number; zero is number 0, positive numbers and their mirror images count away from it. total: the sum
@@ -36,11 +37,6 @@ class LogHistogram:
 
     buckets: Mapping[int, int] = field(default_factory=dict)
     total: float = 0.0
-
-    @classmethod
-    def empty(cls) -> "LogHistogram":
-        """Return the histogram of no values, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, values: FloatArray) -> "LogHistogram":

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import binom
 
 from monitoring_pipeline.describe.columns import FloatArray
+from monitoring_pipeline.describe.counters import Counters
 
 _POWERS = np.arange(5)
 _LIFT = np.maximum(_POWERS - _POWERS[:, None], 0)
@@ -19,7 +20,7 @@ _BINOMIALS = binom(_POWERS, _POWERS[:, None])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moments:
+class Moments(Counters):
     """Sums of the powers 0 to 4 of numbers about their own mean, so that a large mean costs no digits.
 
     centre: the mean. sums: shape (1, 5), or (2, 5) where every number also has a weight: then the second row sums the
@@ -29,11 +30,6 @@ class Moments:
 
     centre: float = 0.0
     sums: FloatArray = field(default_factory=lambda: np.zeros((1, 5)))
-
-    @classmethod
-    def empty(cls) -> "Moments":
-        """Return the moments of no numbers, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, values: FloatArray, weights: FloatArray | None = None) -> "Moments":

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from monitoring_pipeline.describe.binary_outcomes import CLIP, SCORE_BINS, score_bins
 from monitoring_pipeline.describe.columns import FloatArray, IntArray
 from monitoring_pipeline.describe.kernel import category_names
-from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, given_outcomes, last_known_at, numbers_of
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, counts_of, numbers_of, sums_and_squares
 
 SHOWN_BINS = 100
 """Bins of the probabilities by served class, of which there are as many as pairs of classes."""
@@ -74,10 +74,7 @@ class MulticlassOutcomes(OutcomeProfile):
             for chosen in (hit, ~hit)
         ]
         return cls(
-            rows=joined.num_rows,
-            labelled=int(usable.sum()),
-            unusable=given_outcomes(joined) - int(usable.sum()),
-            known_at=last_known_at(joined),
+            **counts_of(joined, usable),
             scored=int(labelled.sum()),
             confusion={
                 name: {each: int(counts[i, j]) for j, each in enumerate(classes) if counts[i, j]}
@@ -105,9 +102,7 @@ def _counted(places: IntArray, size: int) -> IntArray:
 def _loss_sums(scores: FloatArray, hit: FloatArray) -> FloatArray:
     if not len(scores):
         return np.zeros(4)
-    log_loss = np.sort(-np.log(np.clip(scores[hit], CLIP, 1.0)))
-    brier = np.sort(np.square(scores - hit).sum(axis=-1))
-    return np.array([log_loss.sum(), np.square(log_loss).sum(), brier.sum(), np.square(brier).sum()])
+    return sums_and_squares(-np.log(np.clip(scores[hit], CLIP, 1.0)), np.square(scores - hit).sum(axis=-1)).ravel()
 
 
 def _confidence(scores: FloatArray, truth: IntArray) -> FloatArray:

@@ -6,20 +6,17 @@ Add a counter here when budgets need it. Keep promises out, and what breaks one:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from monitoring_pipeline.describe.counters import Counters
+
 Count = tuple[int, int]
 """Good events, and all events of which it is known whether they were good."""
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectiveCounts:
+class ObjectiveCounts(Counters):
     """Good and known events by objective: requests, or hours. What is not known is in neither of the two."""
 
     counts: Mapping[str, Count] = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls) -> "ObjectiveCounts":
-        """Return the counts of no hours, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, hours: Iterable[Mapping[str, Count]]) -> "ObjectiveCounts":

@@ -6,8 +6,8 @@ Add a counter here when it is additive and a metric of operations needs it. Keep
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow as pa
 from monitoring_pipeline.capture.arrays import int_values
 from monitoring_pipeline.capture.predictions import LogColumns
 from monitoring_pipeline.describe.columns import ColumnKind
+from monitoring_pipeline.describe.counters import Counters, added
 from monitoring_pipeline.describe.kernel import numeric_values, tally
 from monitoring_pipeline.describe.log_histogram import LogHistogram, counts_from_json, counts_to_json
 
@@ -29,7 +30,7 @@ SUCCESS = re.compile(r"(?i)\s*|ok|success|2\d\d(\.0)?( .*)?")
 
 
 @dataclass(frozen=True, slots=True)
-class OperationsProfile:
+class OperationsProfile(Counters):
     """Counters of the requests of one hour and version; all of them add.
 
     errors: rows with a status other than success; error_types: the heaviest of them. answered: rows that say who
@@ -49,11 +50,6 @@ class OperationsProfile:
     batches: float = 0.0
     largest_batch: int = 0
     minutes: Mapping[int, int] = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls) -> "OperationsProfile":
-        """Return the profile of no rows, the identity of `merge`."""
-        return cls()
 
     @classmethod
     def of(cls, rows: pa.Table, columns: LogColumns) -> "OperationsProfile":
@@ -93,23 +89,8 @@ class OperationsProfile:
         The rows of single error types are exact until more than `HEAVIEST` of them have occurred; the same of
         answering parts.
         """
-        blank = LogHistogram.empty()
-        return OperationsProfile(
-            rows=self.rows + other.rows,
-            errors=self.errors + other.errors,
-            error_types=_heaviest(_added(self.error_types, other.error_types)),
-            answered=self.answered + other.answered,
-            served_by=_heaviest(_added(self.served_by, other.served_by)),
-            latency={
-                stage: self.latency.get(stage, blank).merge(other.latency.get(stage, blank))
-                for stage in {**self.latency, **other.latency}
-            },
-            unusable=_added(self.unusable, other.unusable),
-            batched=self.batched + other.batched,
-            batches=self.batches + other.batches,
-            largest_batch=max(self.largest_batch, other.largest_batch),
-            minutes=_added(self.minutes, other.minutes),
-        )
+        both = added(self, other, largest_batch=max(self.largest_batch, other.largest_batch))
+        return replace(both, error_types=_heaviest(both.error_types), served_by=_heaviest(both.served_by))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and text, without what is empty."""
@@ -123,13 +104,6 @@ class OperationsProfile:
         latency = {stage: LogHistogram.from_json(entry) for stage, entry in document.get("latency", {}).items()}
         minutes = counts_from_json(document["minutes"])
         return cls(**{**document, "latency": latency, "minutes": minutes})
-
-
-Key = TypeVar("Key", int, str)
-
-
-def _added(first: Mapping[Key, int], second: Mapping[Key, int]) -> dict[Key, int]:
-    return {key: first.get(key, 0) + second.get(key, 0) for key in {**first, **second}}
 
 
 def _counts(rows: pa.Table, column: str | None) -> dict[str, int]:

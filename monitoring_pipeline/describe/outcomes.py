@@ -5,16 +5,18 @@ they belong in evaluate.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from monitoring_pipeline.describe.columns import ColumnKind, FloatArray
+from monitoring_pipeline.describe.counters import Counters, added
 from monitoring_pipeline.describe.kernel import floats_with_nan
 
 
@@ -28,7 +30,7 @@ class Task(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class OutcomeProfile:
+class OutcomeProfile(Counters):
     """Counters of some predictions and their outcomes; all of them add, and the default of each is that of no rows.
 
     labelled: rows with a usable outcome. unusable: outcomes given that mean nothing to the task. known_at: latest
@@ -45,55 +47,22 @@ class OutcomeProfile:
 
     def merge(self, other: Self) -> Self:
         """Return the profile of both batches: counts exactly, sums up to floating-point rounding."""
-        added = {entry.name: _added(getattr(self, entry.name), getattr(other, entry.name)) for entry in fields(self)}
-        return type(self)(**added | {"known_at": max(self.known_at, other.known_at)})
+        return added(self, other, known_at=max(self.known_at, other.known_at))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, lists and mappings; of arrays only what is not zero."""
-        return {"task": self.task.value} | {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
+        return {"task": self.task.value} | Counters.to_json(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        blank = cls()
-        found = {entry.name: _restored(document[entry.name], getattr(blank, entry.name)) for entry in fields(cls)}
-        return cls(**found | {"segments": {name: cls.from_json(part) for name, part in document["segments"].items()}})
+        parts = {name: cls.from_json(part) for name, part in document["segments"].items()}
+        whole: Self = super(OutcomeProfile, cls).from_json({**document, "segments": {}})
+        return replace(whole, segments=parts)
 
 
 HourlyOutcomes = Mapping[datetime, OutcomeProfile]
 """Outcome profiles of one version by the start of their hour."""
-
-
-def _added(first: Any, second: Any) -> Any:
-    if isinstance(first, Mapping):
-        both = {name: _added(first[name], second[name]) for name in first.keys() & second.keys()}
-        found = {**first, **second, **both}
-        return {name: found[name] for name in sorted(found)}
-    return first.merge(second) if hasattr(first, "merge") else first + second
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        flat = value.ravel()
-        (at,) = np.nonzero(flat)
-        kind = "float" if value.dtype.kind == "f" else "int"
-        return [kind, list(value.shape), at.tolist(), flat[at].tolist()]
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    return value.to_json() if hasattr(value, "to_json") else value
-
-
-def _restored(plain: Any, blank: Any) -> Any:
-    if hasattr(blank, "from_json"):
-        return blank.from_json(plain)
-    if isinstance(plain, list):
-        kind, shape, at, values = plain
-        found = np.zeros(shape, np.float64 if kind == "float" else np.int64)
-        found.ravel()[at] = values
-        return found
-    if isinstance(plain, Mapping):
-        return {name: _restored(part, None) for name, part in plain.items()}
-    return plain
 
 
 def numbers_of(column: pa.ChunkedArray) -> FloatArray:
@@ -101,13 +70,18 @@ def numbers_of(column: pa.ChunkedArray) -> FloatArray:
     return floats_with_nan(column, ColumnKind.NUMERIC)
 
 
-def given_outcomes(joined: pa.Table) -> int:
-    """Return how many rows have an outcome, whether or not it means anything."""
-    missing: int = pc.sum(pc.is_null(joined["actual"], nan_is_null=True)).as_py() or 0
-    return int(joined.num_rows - missing)
+def counts_of(joined: pa.Table, usable: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what all profiles of labelled rows count; `usable` says which of the outcomes mean something."""
+    labelled, missing = int(usable.sum()), pc.sum(pc.is_null(joined["actual"], nan_is_null=True)).as_py() or 0
+    times = joined["labelled_at"].drop_null().cast(pa.int64()).to_numpy()  # in microseconds since 1970
+    return {
+        "rows": joined.num_rows,
+        "labelled": labelled,
+        "unusable": joined.num_rows - missing - labelled,
+        "known_at": int(times.max(initial=0)),
+    }
 
 
-def last_known_at(joined: pa.Table) -> int:
-    """Return the latest moment an outcome of the rows became known, in microseconds since 1970; 0 where none did."""
-    times = joined["labelled_at"].drop_null().cast(pa.int64()).to_numpy()
-    return int(times.max()) if len(times) else 0
+def sums_and_squares(*parts: FloatArray) -> FloatArray:
+    """Return the sum of each part and of its squares, shape (parts, 2), whatever order the rows came in."""
+    return np.array([[each.sum(), np.square(each).sum()] for each in map(np.sort, parts)])

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitoring_pipeline.describe.columns import Column, bins_digest
-from monitoring_pipeline.describe.kernel import column_values
+from monitoring_pipeline.describe.kernel import column_values, is_text
 from monitoring_pipeline.describe.profiles import ColumnProfile, Profile
 from monitoring_pipeline.errors import TableError
 
@@ -27,7 +27,7 @@ class ParquetRows:
         self._path = path
         with _named(path), pq.ParquetFile(path) as file:
             self.schema, self.metadata = file.schema_arrow, file.metadata
-        self._texts = [field.name for field in self.schema if _is_text(field.type)]
+        self._texts = [field.name for field in self.schema if is_text(field.type)]
 
     @property
     def column_names(self) -> list[str]:
@@ -57,10 +57,6 @@ def _named(path: Path, what: str = "") -> Iterator[None]:
         said = " ".join(str(error).split())
         broken = f"{what} cannot be read" if what else "not a readable Parquet file"
         raise TableError(f"{path}: {broken} ({said}). Restore or remove the file.") from error
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
 def profile_parquet(

@@ -5,7 +5,7 @@ Add a counter here when it is additive (or a minimum, a maximum). Keep distances
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -164,6 +164,12 @@ class Profile:
 
 HourlyProfiles = Mapping[datetime, Profile]
 """Profiles of one version by the start of their hour. An hour that is not there has not been described yet."""
+
+
+def all_hours(described: Collection[datetime]) -> list[datetime]:
+    """Return the hours from the first of some to the last, those between that are not among them included."""
+    first, last = min(described), max(described)
+    return [first + step * HOUR for step in range(round((last - first) / HOUR) + 1)]
 
 
 def rows_by_hour(rows: pa.Table, *, time: str) -> dict[datetime, pa.Table]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from monitoring_pipeline.capture.arrays import row_numbers
 from monitoring_pipeline.capture.predictions import TIME_TYPE, LogColumns, as_text, as_utc
 from monitoring_pipeline.describe.columns import ColumnKind, DatetimePart, IntArray
-from monitoring_pipeline.describe.kernel import LARGEST, category_names, column_values, floats_with_nan
+from monitoring_pipeline.describe.kernel import LARGEST, category_names, column_values, floats_with_nan, is_text
 from monitoring_pipeline.errors import TableError
 
 SHOWN = 120
@@ -113,8 +113,7 @@ def _of_values(column: pa.ChunkedArray, name: str, kind: ColumnKind, plan: Intak
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     given = _mask(pc.and_(column.is_valid(), pc.invert(column.is_null(nan_is_null=True))))
-    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if is_text:
+    if is_text(column.type):
         long = given & _mask(pc.fill_null(pc.greater(pc.utf8_length(column), plan.longest), False))
         yield Reason.OVERSIZED, long
         given = given & ~long

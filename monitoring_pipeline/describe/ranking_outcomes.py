@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from monitoring_pipeline.describe.columns import FloatArray, IntArray
 from monitoring_pipeline.describe.kernel import category_names
 from monitoring_pipeline.describe.log_histogram import LARGEST
-from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, given_outcomes, last_known_at, numbers_of
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, counts_of, numbers_of, sums_and_squares
 from monitoring_pipeline.stats.cardinality import DistinctCount
 
 GAINS = ("recall", "ndcg", "reciprocal_rank")
@@ -47,12 +47,11 @@ class RankingOutcomes(OutcomeProfile):
         cls, joined: pa.Table, *, request: str | None, item: str | None, score: str | None, top: int = 10
     ) -> "RankingOutcomes":
         """Return the profile of lists with columns `actual` and `labelled_at`; the first `top` items are the top."""
-        counts = {"rows": joined.num_rows, "known_at": last_known_at(joined)}
         actual = numbers_of(joined["actual"])
         usable = (actual >= 0) & (actual <= LARGEST)
-        unusable = given_outcomes(joined) - int(usable.sum())
+        counts = counts_of(joined, usable) | {"labelled": 0}
         if request is None or item is None or score is None or joined.num_rows == 0:
-            return cls(**counts, unusable=unusable)
+            return cls(**counts)
         scores = numbers_of(joined[score])
         rows = pa.table(
             {
@@ -78,16 +77,13 @@ class RankingOutcomes(OutcomeProfile):
         )
         gains = (found_at_top[answered] / found[answered], gain[answered] / best[answered], 1 / first[known])
         return cls(
-            **counts,
-            unusable=unusable,
-            labelled=int(known[lists].sum()),
+            **counts | {"labelled": int(known[lists].sum())},
             requests=size,
             known=int(known.sum()),
             answered=int(answered.sum()),
             clicked=int(relevant.sum()),
             hits=int((found_at_top > 0).sum()),
-            # Sorted, so that the sums do not depend on the order of the rows.
-            gains=np.array([[each.sum(), np.square(each).sum()] for each in map(np.sort, gains)]),
+            gains=sums_and_squares(*gains),
             items=DistinctCount.of(pc.unique(rows["item"].filter(pa.array(at_top))).to_pylist()),
         )
 

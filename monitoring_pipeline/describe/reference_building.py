@@ -208,7 +208,7 @@ class _Version(NamedTuple):
 
 def _whole(rows: pa.Table, spec: ColumnSpec, time: str | None) -> ColumnReference:
     """Return a column of all rows; they are put in order once, for its bins, its profile and its summary."""
-    found = counted(column_values(rows, spec.read_from, spec.part, time), spec.kind)
+    found = _found(rows, spec, time)
     bins: Bins
     if isinstance(found, Tally):
         bins = categorical_bins(found.heaviest(KNOWN_CATEGORIES + 1), groups=spec.groups)
@@ -219,11 +219,11 @@ def _whole(rows: pa.Table, spec: ColumnSpec, time: str | None) -> ColumnReferenc
 
 def _parts(rows: pa.Table, whole: Mapping[str, ColumnReference], time: str | None) -> dict[str, ColumnReference]:
     """Return the columns of some of the rows, in the bins of the whole."""
-    columns = {name: entry.column for name, entry in whole.items()}
-    return {
-        name: _entry(column, counted(column_values(rows, column.read_from, column.part, time), column.kind))
-        for name, column in columns.items()
-    }
+    return {name: _entry(entry.column, _found(rows, entry.column, time)) for name, entry in whole.items()}
+
+
+def _found(rows: pa.Table, column: Column | ColumnSpec, time: str | None) -> NumericValues | Tally:
+    return counted(column_values(rows, column.read_from, column.part, time), column.kind)
 
 
 def _entry(column: Column, found: NumericValues | Tally) -> ColumnReference:

@@ -90,7 +90,10 @@ def _read(document: Mapping[str, Any], where: str, found: str) -> Reference:
         version=document["version"],
         computed_at=datetime.fromisoformat(document["computed_at"]),
         rows=document["rows"],
-        columns={name: _column_from_json(entry) for name, entry in document["columns"].items()},
+        columns={
+            name: _column_from_json(entry, Column.from_json(entry["column"]))
+            for name, entry in document["columns"].items()
+        },
         outcomes=outcome_from_json(document["outcomes"]) if document["outcomes"] else None,
         trained_until=datetime.fromisoformat(document["trained_until"]) if document["trained_until"] else None,
         segmentations=tuple(Segmentation.from_json(entry) for entry in document["segmentations"]),
@@ -143,42 +146,31 @@ def document_digest(document: Mapping[str, Any]) -> str:
 
 
 def _column_to_json(entry: ColumnReference) -> dict[str, Any]:
+    return {"column": entry.column.to_json(), **_own_to_json(entry)}
+
+
+def _own_to_json(entry: ColumnReference) -> dict[str, Any]:
+    """Return what a column has of its own in every segment; its bins are those of the whole."""
     return {
-        "column": entry.column.to_json(),
         "profile": profile_to_json(entry.profile),
         "summary": dict(entry.summary),
         "calibration": calibration_to_json(entry.calibration),
     }
 
 
-def _column_from_json(document: Mapping[str, Any]) -> ColumnReference:
-    return ColumnReference(
-        Column.from_json(document["column"]),
-        profile_from_json(document["profile"]),
-        document["summary"],
-        calibration_from_json(document["calibration"]),
-    )
+def _column_from_json(document: Mapping[str, Any], column: Column) -> ColumnReference:
+    calibration = calibration_from_json(document["calibration"])
+    return ColumnReference(column, profile_from_json(document["profile"]), document["summary"], calibration)
 
 
 def _segment_to_json(segment: Reference) -> dict[str, Any]:
-    """Return what a segment has of its own; its bins are those of the whole."""
-    columns = {name: _column_to_json(entry) for name, entry in segment.columns.items()}
-    own = ("profile", "summary", "calibration")
-    return {
-        "rows": segment.rows,
-        "columns": {name: {key: entry[key] for key in own} for name, entry in columns.items()},
-    }
+    columns = {name: _own_to_json(entry) for name, entry in segment.columns.items()}
+    return {"rows": segment.rows, "columns": columns}
 
 
 def _segment_from_json(whole: Reference, document: Mapping[str, Any]) -> Reference:
     columns = {
-        name: ColumnReference(
-            whole.columns[name].column,
-            profile_from_json(entry["profile"]),
-            entry["summary"],
-            calibration_from_json(entry["calibration"]),
-        )
-        for name, entry in document["columns"].items()
+        name: _column_from_json(entry, whole.columns[name].column) for name, entry in document["columns"].items()
     }
     return Reference(whole.model, whole.version, whole.computed_at, document["rows"], columns, None)
 

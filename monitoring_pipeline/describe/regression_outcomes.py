@@ -13,7 +13,7 @@ from monitoring_pipeline.describe.columns import FloatArray
 from monitoring_pipeline.describe.log_histogram import LARGEST, LogHistogram
 from monitoring_pipeline.describe.loss_model import FOLDS, ExpectedLosses
 from monitoring_pipeline.describe.moments import Moments
-from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, given_outcomes, last_known_at, numbers_of
+from monitoring_pipeline.describe.outcomes import OutcomeProfile, Task, counts_of, numbers_of, sums_and_squares
 
 LOSSES = ("absolute", "squared", "percentage", "pinball")
 
@@ -84,16 +84,12 @@ class RegressionOutcomes(OutcomeProfile):
             means, variances = (np.sort(each[..., given], axis=-1).sum(axis=-1) for each in expected)
             foreseen = {"expected_rows": int(given.sum()), "expected_losses": means, "expected_variances": variances}
         return cls(
-            rows=joined.num_rows,
-            labelled=int(usable.sum()),
-            unusable=given_outcomes(joined) - int(usable.sum()),
-            known_at=last_known_at(joined),
+            **counts_of(joined, usable),
             actual=Moments.of(truth, np.square(residual)),
             prediction=Moments.of(predicted),
             residual=Moments.of(residual),
             residuals=LogHistogram.of(residual),
-            # Sorted, so that the sums do not depend on the order of the rows.
-            losses=np.array([[each.sum(), np.square(each).sum()] for each in map(np.sort, losses)]),
+            losses=sums_and_squares(*losses),
             nonzero=int(nonzero.sum()),
             bounded=int(bounded.sum()),
             covered=int((bounded & (low <= actual) & (actual <= high)).sum()),

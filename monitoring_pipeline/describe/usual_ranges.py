@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from monitoring_pipeline.capture.windows import HOUR, window_length, window_name
-from monitoring_pipeline.describe.blocks import combined, selected
+from monitoring_pipeline.describe.blocks import combined, selected, with_rows
 from monitoring_pipeline.describe.columns import (
     IQR_FENCE,
     Z_FENCE,
@@ -23,7 +23,7 @@ from monitoring_pipeline.describe.columns import (
     NumericBins,
 )
 from monitoring_pipeline.describe.distances import Pair, as_windows
-from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, ProfileSeries
+from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, ProfileSeries, all_hours
 from monitoring_pipeline.describe.references import ColumnReference, UsualRanges
 from monitoring_pipeline.stats.moments import mean_shift, std_ratio
 
@@ -37,23 +37,11 @@ RARE_CONSTANT = 1e-4
 """Independent rows that are all alike more often than this say nothing."""
 
 
-def _nulls(_: ColumnReference, windows: ColumnWindows) -> tuple[IntArray, IntArray]:
-    return windows.nulls, windows.rows
-
-
-def _invalid(_: ColumnReference, windows: ColumnWindows) -> tuple[IntArray, IntArray]:
-    return windows.invalid, windows.rows - windows.nulls
-
-
 def _unseen(entry: ColumnReference, windows: ColumnWindows) -> tuple[IntArray, IntArray]:
     """Values the reference never had, of columns whose values are known one by one."""
     bins = entry.column.bins
     new = windows.counts[:, bins.groups == bins.group_count].sum(axis=-1) + windows.unseen
     return new, windows.counts.sum(axis=-1) + windows.unseen
-
-
-def _out_of_range(_: ColumnReference, windows: ColumnWindows) -> tuple[IntArray, IntArray]:
-    return windows.counts[:, 0] + windows.counts[:, -1], windows.counts.sum(axis=-1)
 
 
 def _outliers_z(entry: ColumnReference, windows: ColumnWindows) -> tuple[IntArray, IntArray]:
@@ -124,10 +112,13 @@ def _constant(entry: ColumnReference, windows: ColumnWindows) -> FloatArray:
 
 SHARES: Mapping[str, Callable[[ColumnReference, ColumnWindows], tuple[IntArray, IntArray]]] = MappingProxyType(
     {
-        "null_rate": _nulls,
-        "invalid_rate": _invalid,
+        "null_rate": lambda _, windows: (windows.nulls, windows.rows),
+        "invalid_rate": lambda _, windows: (windows.invalid, windows.rows - windows.nulls),
         "unseen_share": _unseen,
-        "out_of_range_share": _out_of_range,
+        "out_of_range_share": lambda _, windows: (
+            windows.counts[:, 0] + windows.counts[:, -1],
+            windows.counts.sum(axis=-1),
+        ),
         "outlier_share_z": _outliers_z,
         "outlier_share_iqr": _outliers_iqr,
     }
@@ -184,8 +175,7 @@ def usual_ranges(
     """
     if not hourly:
         return {}
-    first, last = min(hourly), max(hourly)
-    hours = [first + step * HOUR for step in range(round((last - first) / HOUR) + 1)]
+    hours = all_hours(hourly)
     lengths = [length for length in (round(window / HOUR) for window in windows) if len(hours) >= 2 * length]
     stretches = {length: ProfileSeries(hourly, hours[length - 1 :], reach=length) for length in lengths}
     found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
@@ -194,8 +184,7 @@ def usual_ranges(
             continue
         for length, series in stretches.items():
             blocks = series.column(entry.column, length)
-            rows = blocks.rows
-            kept = rows >= max(1.0, float(np.median(rows[rows > 0])) / 4) if rows.any() else rows > 0
+            kept = with_rows(blocks)
             independent = (int(kept.sum()) + length - 1) / length
             if independent >= 2:
                 ranges = _ranges(entry, selected(blocks, kept), independent)

@@ -32,8 +32,8 @@ HOUR_S, COLUMN_S, VALUE_S = 0.40, 0.045, 3e-7
 RUN_S, IMPORTS_S = 0.45, 3.0
 """CPU of what Dagster does for an hourly run, and of the imports of the process it has for itself."""
 
-DEFINITIONS_S, PAIR_S = 0.03, 0.00045
-"""CPU of loading the code location: of each monitor, and of each pair of them, since every job looks at all assets."""
+DEFINITIONS_S = 0.052
+"""CPU of loading the code location, of each monitor."""
 
 SENSORS, TICK_S = 6, 0.006
 """Sensors of a monitor, and the CPU of a quiet tick."""
@@ -98,7 +98,7 @@ def capacity(load: Load) -> Capacity:
     rows = load.predictions_per_day / DAY_HOURS
     hour = _hour_bytes(load, rows)
     evaluation = HOUR_S + COLUMN_S * load.features + VALUE_S * rows * load.features
-    location = DEFINITIONS_S * load.models + PAIR_S * load.models**2
+    location = DEFINITIONS_S * load.models
     ticks = SENSORS * load.models * TICK_S
     run = evaluation + RUN_S + IMPORTS_S + location
     cpu = load.models * run + ticks * HOUR / load.sensor_s

@@ -12,10 +12,13 @@ from enum import StrEnum
 from monitoring_pipeline.errors import ActionError
 from monitoring_pipeline.notify.silences import Silence, parse_matchers, parse_until, silence_of, written
 
-LONGEST: Mapping[str, int] = {"text": 500, "matchers": 500}
+LONGEST: Mapping[str, int] = {"text": 500, "matchers": 500, "incident_id": 500}
 """Characters of what may be longer than a name; messages show no more of any text."""
 
 LONGEST_NAME = 200
+
+SOUGHT = ("incident_id", "model", "silence", "matchers")
+"""What names something that is there already, and so stays as it was said: a model's name may hold any character."""
 
 OLDEST = timedelta(days=30)
 """How far back somebody may say that something was done."""
@@ -42,7 +45,7 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What one person did, when, and in their words; every string is one line."""
+    """What one person did, when, and in their words; but for what is `SOUGHT`, every string is one line."""
 
     kind: ActionKind
     incident_id: str  # empty where there is none: open, silence and unsilence
@@ -122,12 +125,7 @@ def silence_asked(action: Action, *, id: str) -> Silence:  # noqa: A002 - the na
     asked = action.fields
     try:
         return silence_of(
-            id,
-            asked["matchers"],
-            until=asked["until"],
-            author=action.author,
-            comment=action.text,
-            now=action.at,
+            id, asked["matchers"], until=asked["until"], author=action.author, comment=action.text, now=action.at
         )
     except ValueError as error:
         raise ActionError(f"{action.kind}: {error}") from None
@@ -152,7 +150,7 @@ def _read(name: str, value: object, now: datetime) -> str:
         if chosen not in CHOICES[name]:
             raise ValueError(f"found {_shown(value)}, needed {_needed(name)}")
         return str(chosen)
-    text = _bounded(value, LONGEST.get(name, LONGEST_NAME))
+    text = _bounded(name, value)
     if name == "matchers":
         return written(parse_matchers(text))
     if name == "until":
@@ -168,17 +166,17 @@ def _read(name: str, value: object, now: datetime) -> str:
     return text
 
 
-def _bounded(value: object, longest: int) -> str:
+def _bounded(name: str, value: object) -> str:
     """Return text as one line; one that is too long is refused rather than cut, as somebody meant its end too."""
     from monitoring_pipeline.notify.messages import one_line  # at the top they would import each other
 
     if not isinstance(value, str):
         raise ValueError(f"found {_shown(value)}, needed text")
-    if len(value) > longest:
+    if len(value) > (longest := LONGEST.get(name, LONGEST_NAME)):
         raise ValueError(f"found {len(value)} characters, needed at most {longest}")
     if not (line := one_line(value)):
         raise ValueError("found only blanks, needed words")
-    return line
+    return value if name in SOUGHT else line
 
 
 def _needed(name: str) -> str:

@@ -154,10 +154,7 @@ def _without_open(current: Alert | None, outcome: RuleOutcome, *, now: datetime,
     opened = Alert(
         # Named after the hour, so that two processes opening the same alert collide instead of opening two.
         id=f"{outcome.fingerprint}@{outcome.hour:{'%Y-%m-%dT%H:%M' if outcome.hour.minute else '%Y-%m-%dT%H'}}Z",
-        fingerprint=outcome.fingerprint,
-        model=outcome.model,
-        rule=outcome.rule,
-        severity=outcome.severity,
+        **{name: getattr(outcome, name) for name in _TAKEN_OVER},
         status=Status.OPEN,
         opened_at=now,
         updated_at=now,
@@ -166,12 +163,11 @@ def _without_open(current: Alert | None, outcome: RuleOutcome, *, now: datetime,
         last_hour=outcome.hour,
         quiet_evaluations=0,
         evidence_summary=summarise(outcome.evidence),
-        runbook=outcome.runbook,
-        reason=outcome.reason,
-        since=outcome.since,
-        owner=outcome.owner,
     )
     return Transition(outcome, Step.OPENED, Why.STARTED_FIRING, opened)
+
+
+_TAKEN_OVER = ("fingerprint", "model", "rule", "severity", "runbook", "reason", "since", "owner")
 
 
 def _quieter(current: Alert, outcome: RuleOutcome, *, now: datetime, policy: AlertPolicy) -> Transition:
@@ -208,11 +204,8 @@ def _breached_again(current: Alert, outcome: RuleOutcome, *, now: datetime) -> T
 def summarise(evidence: Sequence[Verdict]) -> tuple[dict[str, object], ...]:
     """Return the verdicts as JSON-ready records: what a message and a later reader need, without the signals."""
     return tuple(
-        {
-            "metric": verdict.signal.metric,
-            "column": verdict.signal.column,
-            "segment": verdict.signal.segment,
-            "window": verdict.signal.window,
+        {name: getattr(verdict.signal, name) for name in ("metric", "column", "segment", "window")}
+        | {
             "value": json_ready(verdict.signal.value),
             "threshold": json_ready(verdict.threshold),
             "threshold_origin": verdict.threshold_origin,

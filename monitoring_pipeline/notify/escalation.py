@@ -157,16 +157,10 @@ def _length(window: object) -> timedelta:
         return HOUR
 
 
-def response_deadline(facts: IncidentFacts, targets: Mapping[int, timedelta]) -> datetime | None:
-    """Return until when somebody must have taken it on; None where its SEV has no target."""
-    return facts.since + targets[facts.sev] if facts.sev in targets else None
-
-
 def responded_late(facts: IncidentFacts, targets: Mapping[int, timedelta], now: datetime) -> bool:
     """Return whether the response target was missed, or is being missed now; what ended by itself in time was not."""
-    deadline = response_deadline(facts, targets)
     answers = [moment for moment in (facts.acknowledged_at, facts.resolved_at) if moment is not None]
-    return deadline is not None and min(answers, default=now) > deadline
+    return facts.sev in targets and min(answers, default=now) > facts.since + targets[facts.sev]
 
 
 def late_responses(incidents: Iterable[IncidentFacts], targets: Mapping[int, timedelta], now: datetime) -> Counter[int]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from monitoring_pipeline.errors import ActionError
 from monitoring_pipeline.judge.rules import RuleOutcome
@@ -321,27 +322,21 @@ def _reopened(incident: Incident, at: datetime) -> Incident:
 
 def _opened(alert: Alert, now: datetime) -> Incident:
     evidence = tuple(entry | {"rule": alert.rule} for entry in alert.evidence_summary)
-    return Incident(
-        id=alert.id,
-        fingerprint=alert.fingerprint,
-        model=alert.model,
-        rule=alert.rule,
-        severity=alert.severity,
-        status=Status.OPEN,
-        opened_at=now,
-        updated_at=now,
-        resolved_at=None,
+    shared = ("id", "fingerprint", "model", "rule", "severity", "last_hour", "runbook", "reason", "owner")
+    return _begun(
+        now,
+        **{name: getattr(alert, name) for name in shared},
         first_hour=alert.since,
-        last_hour=alert.last_hour,
         evidence_summary=evidence,
-        runbook=alert.runbook,
-        reason=alert.reason,
         sev=_sev(alert.severity, evidence),
         kind=_kind(evidence),
-        owner=alert.owner,
-        rules=(alert.rule,),
-        firing=(alert.rule,),
     )
+
+
+def _begun(now: datetime, *, rule: str, **rest: Any) -> Incident:
+    firing = (rule,)
+    times: dict[str, Any] = {"opened_at": now, "updated_at": now, "resolved_at": None}
+    return Incident(status=Status.OPEN, rule=rule, rules=firing, firing=firing, **times, **rest)
 
 
 def _less(home: Incident, alert: Alert, now: datetime) -> Move:
@@ -413,16 +408,13 @@ def act_on(incident: Incident, action: Action) -> Move:
 def reported(action: Action) -> Move:
     """Return the incident that a person opens, with what they say: a user's complaint, a finding in the logs."""
     model, severity = str(action.fields["model"]), Level(str(action.fields.get("severity", "warning")))
-    incident = Incident(
+    incident = _begun(
+        action.said_at or action.at,
         id=f"{model}/reported@{action.at:%Y-%m-%dT%H:%M:%S}Z",
         fingerprint=f"{model}/reported",
         model=model,
         rule="reported",
         severity=severity,
-        status=Status.OPEN,
-        opened_at=action.said_at or action.at,
-        updated_at=action.said_at or action.at,
-        resolved_at=None,
         first_hour=action.at,
         last_hour=action.at,
         evidence_summary=(),
@@ -431,7 +423,5 @@ def reported(action: Action) -> Move:
         sev=int(str(action.fields.get("sev", 1 if severity is Level.CRITICAL else 3))),
         kind=Kind(str(action.fields.get("kind", "model"))),
         owner=str(action.fields.get("owner", "")),
-        rules=("reported",),
-        firing=("reported",),
     )
     return Move(incident, Step.OPENED, f"reported by {action.author}")

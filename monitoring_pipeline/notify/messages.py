@@ -85,9 +85,9 @@ class Message:
             if key not in cls.__slots__:
                 continue  # of a later version: what is left is still worth reading
             if key in ("facts", "links"):
-                values[key] = tuple((str(pair[0]), str(pair[1])) for pair in map(_items, _items(value)))
+                values[key] = tuple((str(pair[0]), str(pair[1])) for pair in map(items_of, items_of(value)))
             elif key in ("top_bins", "causes", "to"):
-                values[key] = tuple(map(str, _items(value)))
+                values[key] = tuple(map(str, items_of(value)))
             else:
                 values[key] = str(value)
         return cls(**values)
@@ -166,14 +166,14 @@ def _headline(incident: Incident, step: Step) -> str:
 
 def _next_step(incident: Incident, report: str) -> str:
     """Return what the likeliest cause asks for; without one, what its report asks for."""
-    actions = _items(incident.causes[0].get("actions")) if incident.causes else []
+    actions = items_of(incident.causes[0].get("actions")) if incident.causes else []
     return str(actions[0]) if actions else NEXT_STEPS.get(report, DEFAULT_NEXT_STEP)
 
 
 def _cause(record: Mapping[str, object]) -> str:
     """Return a cause with how sure it is and what speaks for it."""
-    evidence = "; ".join(map(str, _items(record.get("evidence"))[:2]))
-    return one_line(f"{record.get('name')} ({_share(record.get('confidence'))}): {evidence}")
+    evidence = "; ".join(map(str, items_of(record.get("evidence"))[:2]))
+    return one_line(f"{record.get('name')} ({share(record.get('confidence'))}): {evidence}")
 
 
 def _facts(incident: Incident, worst: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -183,7 +183,7 @@ def _facts(incident: Incident, worst: Mapping[str, object]) -> list[tuple[str, s
         facts.append(("Rules", ", ".join(incident.rules)))
     if incident.status is Status.RESOLVED:
         lasted = incident.time_to_resolve
-        return [*facts, ("Lasted", _span(lasted) if lasted else "–"), ("Was", incident.severity.value)]
+        return [*facts, ("Lasted", duration(lasted) if lasted else "–"), ("Was", incident.severity.value)]
     if not worst:
         return facts
     facts += [
@@ -207,26 +207,29 @@ def _place(evidence: Mapping[str, object]) -> str:
 def _bin_lines(bins: object) -> list[str]:
     """Return one line for each of the bins that moved most: its share before and now, and what it adds to the value."""
     lines = []
-    for record in _items(bins)[:MOST_BINS]:
+    for record in items_of(bins)[:MOST_BINS]:
         if isinstance(record, Mapping):
-            shares = f"{_share(record.get('reference'))} → {_share(record.get('current'))}"
+            shares = f"{share(record.get('reference'))} → {share(record.get('current'))}"
             lines.append(f"{record.get('bin')}: {shares} (adds {number(record.get('contribution'))})")
     return lines
 
 
-def _share(value: object) -> str:
-    return f"{value:.1%}" if isinstance(value, int | float) else "–"
+def share(value: object, digits: int = 1) -> str:
+    """Return a share as a percentage; a missing one is a dash."""
+    return f"{value:.{digits}%}" if isinstance(value, int | float) else "–"
 
 
-def _items(value: object) -> list[object]:
+def items_of(value: object) -> list[object]:
+    """Return the parts of what may be a list, of anything else none."""
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
 
 
-def _span(length: timedelta) -> str:
+def duration(length: timedelta, digits: int = 0) -> str:
+    """Return a length of time in minutes, hours or days."""
     minutes = round(length.total_seconds() / 60)
-    return (
-        f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} d"
-    )
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes / 60:.{digits}f} h" if minutes < 2880 else f"{minutes / 1440:.{digits}f} d"
 
 
 def _hour(moment: datetime) -> str:

@@ -4,10 +4,8 @@ Add a way to reach somebody to Person, a way to take turns to Schedule. Keep out
 escalation; and how: in channels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 
@@ -77,24 +75,6 @@ def on_call_at(schedule: Schedule, now: datetime) -> Person:
         if override.start <= now < override.end:
             return override.person
     return schedule.people[_turn_at(schedule, now) % len(schedule.people)]
-
-
-def shifts(schedule: Schedule, start: datetime, end: datetime) -> list[Shift]:
-    """Return who is on call when in [start, end), cut to it, without gap or overlap."""
-    changes = {moment for override in schedule.overrides for moment in (override.start, override.end)}
-    turns = range(_turn_at(schedule, start), _turn_at(schedule, end) + 1)
-    changes |= {_beginning(schedule, turn) for turn in turns}
-    moments = sorted({start, end} | {moment for moment in changes if start < moment < end})
-    return _joined([Shift(on_call_at(schedule, begin), begin, until) for begin, until in pairwise(moments)])
-
-
-def _joined(parts: Sequence[Shift]) -> list[Shift]:
-    whole: list[Shift] = []
-    for part in parts:
-        if whole and whole[-1].person == part.person:
-            part = Shift(part.person, whole.pop().start, part.end)
-        whole.append(part)
-    return whole
 
 
 def _turn_at(schedule: Schedule, now: datetime) -> int:

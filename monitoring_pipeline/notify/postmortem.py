@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from monitoring_pipeline.notify.alerts import Alert, Status, Step
 from monitoring_pipeline.notify.incidents import Incident, Kind
-from monitoring_pipeline.notify.messages import number, one_line
+from monitoring_pipeline.notify.messages import duration, items_of, number, one_line, share
 
 QUESTION = "**Question:** "
 """What the record does not tell, and a person has to."""
@@ -88,7 +88,7 @@ def post_mortem(facts: Facts) -> str:
 
 def _summary(facts: Facts) -> Iterable[str]:
     incident = facts.incident
-    seen = f"{_moment(incident.opened_at)}, {_span(incident.time_to_detect)} after it began"
+    seen = f"{_moment(incident.opened_at)}, {duration(incident.time_to_detect, 1)} after it began"
     if not facts.alerts:
         seen += ", by a person"
     yield from _table(
@@ -169,8 +169,8 @@ def _causes(facts: Facts) -> Iterable[str]:
         return
     yield "As ranked from the record:\n"
     for place, cause in enumerate(causes, 1):
-        yield f"{place}. {_plain(cause.get('name'))} ({_share(cause.get('confidence'), 0)} sure)"
-        yield from (f"   - {_plain(sentence)}" for sentence in _items(cause.get("evidence")))
+        yield f"{place}. {_plain(cause.get('name'))} ({share(cause.get('confidence'), 0)} sure)"
+        yield from (f"   - {_plain(sentence)}" for sentence in items_of(cause.get("evidence")))
     yield f"\n{QUESTION}is the first of these the root cause? What changed that let it happen?"
 
 
@@ -218,64 +218,50 @@ def _moved(evidence: Iterable[Mapping[str, object]]) -> Iterator[str]:
     """Yield the bins that moved most, of the first few columns that have any."""
     columns: set[object] = set()
     for each in evidence:
-        bins = [record for record in _items(each.get("bins")) if isinstance(record, Mapping)]
+        bins = [record for record in items_of(each.get("bins")) if isinstance(record, Mapping)]
         if not bins or each["column"] in columns or len(columns) == MOST_MOVED:
             continue
         columns.add(each["column"])
         shares = (
-            f"{_plain(record.get('bin'))} {_share(record.get('reference'))} → {_share(record.get('current'))}"
+            f"{_plain(record.get('bin'))} {share(record.get('reference'))} → {share(record.get('current'))}"
             for record in bins[:MOST_MOVED]
         )
         yield f"- {_plain(each['column'])}: {'; '.join(shares)}"
 
 
-def _factors(facts: Facts) -> list[tuple[str, str]]:
-    """Return what is on record that made it worse, or may yet, and what to do about each."""
-    incident, lines = facts.incident, facts.timeline
-    escalated = sum(line.what == Step.ESCALATED.value for line in lines)
-    silenced = [line.why for line in lines if (line.what, line.who) == (Step.WITHHELD.value, "silence")]
-    dead = {name: count for (name, status), count in facts.messages.items() if status == "dead"}
-    late, span = incident.time_to_detect, f"{_moment(incident.first_hour)} to {_moment(facts.end)}"
-    found = {
-        (
-            "No rule saw it: a person reported it.",
-            "Write a rule that would have, and try it: replay-rules",
-        ): not facts.alerts,
-        (f"It took {_span(late)} to see it.", "See it sooner: try other limits with replay-rules"): late > LONG,
-        ("Nobody took it on.", "Find out why nobody took it on"): incident.acknowledged_at is None,
-        (
-            f"It was escalated {_times(escalated)}.",
-            "Find out why whoever was told first did not answer, or could not help",
-        ): escalated > 0,
-        (
-            f"A message was withheld {_times(len(silenced))}; {''.join(silenced[:1])}",
-            "Look at whether the silence hid more than it was meant to",
-        ): bool(silenced),
-        (
-            f"It came back {_times(incident.times_reopened)} after it had ended.",
-            "Find out what was not mended the first time",
-        ): incident.times_reopened > 0,
-        (f"{len(facts.rows_served)} versions served meanwhile.", "Compare the versions over these hours"): (
-            len(facts.rows_served) > 1
-        ),
-        (
-            f"A retraining was decided on {_times(len(facts.retrainings))} meanwhile.",
-            f"Check that no version learnt from the rows of {span}",
-        ): bool(facts.retrainings),
-        (
-            "The rows of this time are in the log, where the next training set will find them.",
-            f"Keep the rows of {span} out of training sets, or repair them",
-        ): incident.kind in (Kind.DATA, Kind.INTEGRATION),
-    }
-    undelivered = [
-        (f"Messages given up on {name}: {count}.", f"Mend {name}, then: outbox --revive")
-        for name, count in dead.items()
-    ]
-    return [pair for pair, holds in found.items() if holds] + undelivered
+def _factors(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Yield what is on record that made it worse, or may yet, and what to do about each."""
+    incident, lines, late = facts.incident, facts.timeline, facts.incident.time_to_detect
+    span = f"{_moment(incident.first_hour)} to {_moment(facts.end)}"
+    if not facts.alerts:
+        yield "No rule saw it: a person reported it.", "Write a rule that would have, and try it: replay-rules"
+    if late > LONG:
+        yield f"It took {duration(late, 1)} to see it.", "See it sooner: try other limits with replay-rules"
+    if incident.acknowledged_at is None:
+        yield "Nobody took it on.", "Find out why nobody took it on"
+    if escalated := sum(line.what == Step.ESCALATED.value for line in lines):
+        why = "Find out why whoever was told first did not answer, or could not help"
+        yield f"It was escalated {_times(escalated)}.", why
+    if silenced := [line.why for line in lines if (line.what, line.who) == (Step.WITHHELD.value, "silence")]:
+        said = f"A message was withheld {_times(len(silenced))}; {silenced[0]}"
+        yield said, "Look at whether the silence hid more than it was meant to"
+    if again := incident.times_reopened:
+        yield f"It came back {_times(again)} after it had ended.", "Find out what was not mended the first time"
+    if len(facts.rows_served) > 1:
+        yield f"{len(facts.rows_served)} versions served meanwhile.", "Compare the versions over these hours"
+    if count := len(facts.retrainings):
+        said = f"A retraining was decided on {_times(count)} meanwhile."
+        yield said, f"Check that no version learnt from the rows of {span}"
+    if incident.kind in (Kind.DATA, Kind.INTEGRATION):
+        said = "The rows of this time are in the log, where the next training set will find them."
+        yield said, f"Keep the rows of {span} out of training sets, or repair them"
+    for (name, status), count in facts.messages.items():
+        if status == "dead":
+            yield f"Messages given up on {name}: {count}.", f"Mend {name}, then: outbox --revive"
 
 
 def _actions(facts: Facts) -> Iterable[str]:
-    likely = [str(action) for cause in facts.incident.causes[:2] for action in _items(cause.get("actions"))]
+    likely = [str(action) for cause in facts.incident.causes[:2] for action in items_of(cause.get("actions"))]
     wanted = dict.fromkeys([*likely, *(action for _, action in _factors(facts))])
     rows = [(action, facts.incident.owner or "?", "?") for action in wanted] or [("?", "?", "?")]
     yield from _table(("Action", "Owner", "Due"), rows)
@@ -330,7 +316,7 @@ def _words(name: str) -> str:
 def _after(moment: datetime | None, length: timedelta | None, who: str = "") -> str:
     if moment is None or length is None:
         return "not on record"
-    return f"{_moment(moment)}, after {_span(length)}" + (f", by {who}" if who else "")
+    return f"{_moment(moment)}, after {duration(length, 1)}" + (f", by {who}" if who else "")
 
 
 def _moment(moment: datetime) -> str:
@@ -339,18 +325,3 @@ def _moment(moment: datetime) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _span(length: timedelta) -> str:
-    minutes = round(length.total_seconds() / 60)
-    return (
-        f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:.1f} d"
-    )
-
-
-def _share(value: object, digits: int = 1) -> str:
-    return f"{value:.{digits}%}" if isinstance(value, int | float) else "–"
-
-
-def _items(value: object) -> list[object]:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []

@@ -18,6 +18,9 @@ from monitoring_pipeline.notify.stages import Context, DeliveryRules, announce, 
 KNOWN_AFTER = timedelta(minutes=70)
 """When an hour is judged, counted from its start: it ends, and the schedule runs ten minutes later."""
 
+FIGURES = ("hours_firing", "hours_unknown", "alerts", "messages", "pages")
+"""What is counted of a rule."""
+
 PAGE = "critical"
 """The severity that wakes somebody."""
 
@@ -83,16 +86,8 @@ class Replay:
                 for found in self.incidents
             ],
             "rules": [
-                {
-                    "rule": each.rule,
-                    "hours_firing": each.hours_firing,
-                    "hours_unknown": each.hours_unknown,
-                    "alerts": each.alerts,
-                    "messages": each.messages,
-                    "pages": each.pages,
-                    "first": each.first_at.isoformat() if each.first_at else None,
-                    "alerts_by_week": dict(each.by_week),
-                }
+                {"rule": each.rule, **{name: getattr(each, name) for name in FIGURES}}
+                | {"first": each.first_at.isoformat() if each.first_at else None, "alerts_by_week": dict(each.by_week)}
                 for each in self.rules
             ],
         }

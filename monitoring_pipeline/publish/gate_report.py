@@ -8,10 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-VERDICTS = {
-    "promote": "the challenger is better",
-    "keep_champion": "the champion stays",
-}
+VERDICTS = {"promote": "the challenger is better", "keep_champion": "the champion stays"}
 
 
 def gate_report(document: Mapping[str, Any]) -> str:
@@ -62,16 +59,7 @@ def _hold_out(document: Mapping[str, Any]) -> str:
 
 
 def _comparisons(found: Iterable[tuple[str, Mapping[str, Any]]], confidence: float) -> Iterator[str]:
-    rows = [
-        [
-            plain(metric),
-            *(_number(item[name]) for name in ("champion", "challenger")),
-            _signed(item["gain"]),
-            _interval(item),
-            _number(item["p_value"], ".3g"),
-        ]
-        for metric, item in found
-    ]
+    rows = [[plain(metric), *_of_both(item), _number(item["p_value"], ".3g")] for metric, item in found]
     yield from _table(["metric", "champion", "challenger", "gain", f"{confidence:.0%} interval", "p"], rows)
 
 
@@ -95,14 +83,7 @@ def _back_test(document: Mapping[str, Any] | None, confidence: float) -> Iterato
         return
     yield from ("", f"## Back-test by {plain(document['metric'])}", "")
     rows = [
-        [
-            f"{each['start']} to {each['end']}",
-            f"{each['trained_on']:,}",
-            f"{each['rows']:,}",
-            *(_number(each[name]) for name in ("champion", "challenger")),
-            _signed(each["gain"]),
-            _interval(each),
-        ]
+        [f"{each['start']} to {each['end']}", f"{each['trained_on']:,}", f"{each['rows']:,}", *_of_both(each)]
         for each in document["folds"]
     ]
     heads = ["fold", "trained on", "rows", "champion", "trained anew", "gain", f"{confidence:.0%} interval"]
@@ -118,9 +99,7 @@ def _number(value: float | None, form: str = ".4f") -> str:
     return "not known" if value is None else f"{value:{form}}"
 
 
-def _signed(value: float | None) -> str:
-    return _number(value, "+.4f")
-
-
-def _interval(item: Mapping[str, Any]) -> str:
-    return "not known" if item["low"] is None else f"{item['low']:+.4f} to {item['high']:+.4f}"
+def _of_both(item: Mapping[str, Any]) -> list[str]:
+    """Return how both versions did, the gain and its interval."""
+    interval = "not known" if item["low"] is None else f"{item['low']:+.4f} to {item['high']:+.4f}"
+    return [_number(item["champion"]), _number(item["challenger"]), _number(item["gain"], "+.4f"), interval]

@@ -57,13 +57,8 @@ class Finding:
     limit: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "rail": self.rail,
-            "status": self.status.value,
-            "reason": self.reason,
-            "found": known(self.found),
-            "limit": known(self.limit),
-        }
+        numbers = {"found": known(self.found), "limit": known(self.limit)}
+        return {"rail": self.rail, "status": self.status.value, "reason": self.reason, **numbers}
 
 
 @dataclass(frozen=True, slots=True)

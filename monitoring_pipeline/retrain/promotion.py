@@ -28,14 +28,7 @@ class Promotion:
 
 
 def promote(
-    registry: ModelRegistry,
-    *,
-    model: str,
-    challenger: str,
-    champion: str,
-    outcome: Outcome,
-    reason: str,
-    now: datetime,
+    registry: ModelRegistry, *, model: str, challenger: str, champion: str, outcome: Outcome, reason: str, now: datetime
 ) -> Promotion:
     """Move the alias if the gate said so and the champion is still the version that was judged.
 

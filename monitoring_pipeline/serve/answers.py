@@ -87,9 +87,8 @@ class Answering:
             if recorded:
                 nobody = self._unanswered(serving.scorers[CHAMPION].version, failed)
                 took = self._latencies(latency_ms)
-                for place, record in enumerate(records):
-                    outcome = self._outcome(*answers[place]) if answers else nobody
-                    self.recorder.record(ids[place], record | took | outcome)
+                said_of = [self._outcome(*each) for each in answers] or [nobody] * len(ids)
+                self.recorder.record(ids, [one | took | more for one, more in zip(records, said_of, strict=True)])
         self._count([answer for answer, _ in answers])
         notes["served_by"] = ",".join(sorted({answer.served_by for answer, _ in answers}))
         return [self._prediction(id_, at, *given) for id_, given in zip(ids, answers, strict=True)]

@@ -18,6 +18,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import MonitoringError
 from monitoring_pipeline.serve.answers import Answering
 from monitoring_pipeline.serve.contract import Contract, Fault, Prediction, Predictions, Problem, Stored
@@ -52,7 +53,7 @@ def create_app(
     *,
     instrument: Instrument,
     router: Router | None = None,
-    api_keys: Sequence[str] = (),
+    api_keys: Sequence[Credential] = (),
     begin: Callable[[], str] = str,
     max_body: int = MAX_BODY,
     rate: Rate = RATE,
@@ -143,8 +144,7 @@ def _add_routes(app: FastAPI, service: Answering, guarded: Sequence[Any]) -> Non
         return {"status": "ready", "version": service.version}
 
 
-def _key_check(api_keys: Sequence[str]) -> Callable[..., None]:
-    known = [key.encode() for key in api_keys]
+def _key_check(api_keys: Sequence[Credential]) -> Callable[..., None]:
     bearer, header = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
 
     def check(
@@ -153,7 +153,7 @@ def _key_check(api_keys: Sequence[str]) -> Callable[..., None]:
     ) -> None:
         given = (token.credentials if token is not None else key or "").encode()
         # Every key is compared, whichever fits: the time it takes tells nothing of them.
-        if not sum(hmac.compare_digest(given, each) for each in known):
+        if not sum(hmac.compare_digest(given, each.reveal().encode()) for each in api_keys):
             raise HTTPException(401, "Send one of the keys of this service.", {"WWW-Authenticate": "Bearer"})
 
     return check

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from monitoring_pipeline.errors import RegistryError, RegistryUnreachableError
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.models import Model
 
 STORAGE = ("s3", "gs", "wasbs")
@@ -31,7 +32,10 @@ NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
 """What MLflow answers where something does not exist; whatever else it answers may be another answer tomorrow."""
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""Unless the environment says otherwise. By itself the client waits for minutes: longer than a sensor may take."""
+"""Unless the environment says otherwise. By itself the client waits for minutes: longer than a sensor may take.
+
+A database that is asked without a server has as many seconds to let one in.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Artifacts:
 
 def model_artifacts(tracking_uri: str, model: str, version: str | int, *, max_bytes: int = MOST_BYTES) -> Artifacts:
     """Return the files of a registered version; raises what MLflow raises, and RegistryError where they may not be."""
-    client = _client(tracking_uri)
+    client = mlflow_client(tracking_uri)
     place = client.get_model_version_download_uri(model, str(version))
     run = client.get_model_version(model, str(version)).run_id
     return _artifacts(tracking_uri, f"{model} v{version}", place, run, max_bytes)
@@ -87,7 +91,7 @@ def model_artifacts(tracking_uri: str, model: str, version: str | int, *, max_by
 
 def run_artifacts(tracking_uri: str, run_id: str, name: str, *, max_bytes: int = MOST_BYTES) -> Artifacts:
     """Return the files of a run, as `model_artifacts` does."""
-    place = _client(tracking_uri).get_run(run_id).info.artifact_uri
+    place = mlflow_client(tracking_uri).get_run(run_id).info.artifact_uri
     return _artifacts(tracking_uri, name, place, run_id, max_bytes)
 
 
@@ -116,8 +120,6 @@ def one_cause(error: Exception) -> str:
 @contextmanager
 def fetching(what: str, cure: str) -> Iterator[None]:
     """Turn what MLflow raises into a RegistryError. What it is raised from is dropped: it may hold an address."""
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)  # noqa: TID251 - MLflow's client is told in no other way
     from mlflow.exceptions import MlflowException
 
     try:
@@ -128,7 +130,21 @@ def fetching(what: str, cure: str) -> Iterator[None]:
         raise kind(f"{what}: {' '.join(str(error).split()).rstrip('.')}. {cure}") from None
 
 
-def _client(tracking_uri: str) -> Any:
+def mlflow_client(tracking_uri: str) -> "MlflowClient":
+    """Return MLflow's client of a server or a database; raises ConnectionError where that database does not answer.
+
+    All are made here: MLflow itself tries for minutes to reach either.
+    """
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)  # noqa: TID251 - MLflow's client is told in no other way
+    if urlsplit(tracking_uri).scheme.partition("+")[0] in ("postgresql", "mysql"):
+        import sqlalchemy as sa
+
+        patience = {"connect_timeout": int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])}  # noqa: TID251 - as above
+        try:
+            sa.create_engine(tracking_uri, poolclass=sa.NullPool, connect_args=patience).connect().close()
+        except sa.exc.OperationalError as error:
+            raise ConnectionError(str(error.orig)) from None
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
@@ -159,7 +175,7 @@ def _belongs(tracking_uri: str, place: str, run: str | None) -> bool:
     path_of: Callable[[str], str] = file_utils.local_file_uri_to_path
     if not run:
         return False
-    client = _client(tracking_uri)
+    client = mlflow_client(tracking_uri)
     home = client.get_experiment(client.get_run(run).info.experiment_id).artifact_location
     if urlsplit(home).scheme not in ("", "file"):
         return False

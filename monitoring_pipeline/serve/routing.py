@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from monitoring_pipeline.capture.privacy import is_digest
 from monitoring_pipeline.serve.assignment import CONTROL, TREATMENT
 from monitoring_pipeline.serve.fallback import Answer, Chain, Row
 from monitoring_pipeline.serve.scoring import Scorer
@@ -72,9 +73,16 @@ def with_shadow(rows: pa.Table, serving: Serving) -> pa.Table:
     versions, scores = pa.nulls(rows.num_rows, pa.string()), pa.nulls(rows.num_rows, pa.float64())
     if shadow is not None:
         try:
-            said = shadow.score(rows.select(list(shadow.features)).to_pandas())
+            seen = rows.select(list(shadow.features))
+            if hidden := [each.name for each in seen.schema if _has_digests(seen[each.name])]:
+                raise ValueError(f"{', '.join(hidden)}: kept as digests, which no model knows")
+            said = shadow.score(seen.to_pandas())
             scores = pc.if_else(pc.is_finite(pa.array(said)), pa.array(said), None)
             versions = pa.array([shadow.version] * rows.num_rows)
         except Exception:  # noqa: BLE001 - its failures are a fact about the shadow, not about the service
             _log.exception("shadow v%s could not score %d rows", shadow.version, rows.num_rows)
     return rows.append_column(SHADOW_VERSION, versions).append_column(SHADOW_SCORE, scores)
+
+
+def _has_digests(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_string(column.type) and any(map(is_digest, column.drop_null().unique().to_pylist()))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TextIO, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.notify.channels import http, pagerduty
 from monitoring_pipeline.notify.channels.alertmanager import AlertmanagerChannel
 from monitoring_pipeline.notify.channels.console import ConsoleChannel
@@ -20,7 +21,7 @@ from monitoring_pipeline.notify.delivery import Channel
 from monitoring_pipeline.settings.conditions import Duration, Section, matching, parse_duration
 
 Clock = Callable[[], datetime]
-Secrets = Mapping[str, str]
+Secrets = Mapping[str, Credential]
 """The values of the variables that a section names."""
 
 ChannelName = Literal["console", "slack", "pagerduty", "email", "webhook", "alertmanager"]
@@ -116,7 +117,7 @@ class Email(Section):
             clock=clock,
             security=self.security,
             user=self.user or "",
-            password=secrets.get(self.password_env, ""),
+            password=secrets.get(self.password_env),
         )
 
 
@@ -140,8 +141,8 @@ class Webhook(Section):
         return f"webhook:{self.url_env or (self.url or '').partition('://')[2].partition('?')[0]}"
 
     def made(self, secrets: Secrets, clock: Clock) -> Channel:
-        url = self.url if self.url_env is None else secrets[self.url_env]
-        return WebhookChannel(url or "", secrets[self.secret_env], clock=clock)
+        url = Credential(self.url or "") if self.url_env is None else secrets[self.url_env]
+        return WebhookChannel(url, secrets[self.secret_env], clock=clock)
 
 
 class Alertmanager(Section):
@@ -158,7 +159,7 @@ class Alertmanager(Section):
         return f"alertmanager:{self.url.partition('://')[2].rstrip('/')}"
 
     def made(self, secrets: Secrets, clock: Clock) -> Channel:
-        token = secrets[self.token_env] if self.token_env else ""
+        token = secrets[self.token_env] if self.token_env else None
         return AlertmanagerChannel(self.url, clock=clock, token=token, keep_firing=self.keep_firing)
 
 
@@ -198,7 +199,7 @@ def make_channels(
     channels: dict[str, Channel] = {"console": ConsoleChannel(stream)}
     wanting: dict[str, str] = {}
     for form in (form for each in monitors for form in each.forms().values()):
-        values = {name: (secret(name) or "").strip() for name in form.variables()}
+        values = {name: Credential((secret(name) or "").strip()) for name in form.variables()}
         unset = [name for name, value in values.items() if not value]
         if unset:
             wanting[form.target()] = f"set the environment variable {' and '.join(unset)}"

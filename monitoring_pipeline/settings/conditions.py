@@ -5,8 +5,9 @@ belong in `checks`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from glob import escape
 from typing import Annotated, Any, Literal
 
@@ -55,6 +56,20 @@ LAST_PREDICTIONS = re.compile(r"last_[1-9]\d*")
 
 def _canonical_span(name: str) -> str:
     return name if LAST_PREDICTIONS.fullmatch(name) else _canonical_window(name)
+
+
+def choices(wrong: str, known: Iterable[str]) -> str:
+    """Return the fix for a name nobody knows: the nearest one, and all there are."""
+    names = sorted(known)
+    near = get_close_matches(wrong, names, n=1)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{guess}Known here: {', '.join(names)}."
+
+
+def all_different(what: str, names: Sequence[str]) -> None:
+    """Refuse names of which two are the same."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"Two {what} are named {', '.join(twice)}: give each a name of its own.")
 
 
 def matching(pattern: str, words: str) -> AfterValidator:
@@ -113,6 +128,13 @@ class Patience(Section):
         return self
 
 
+_AS_WRITTEN = (
+    *("metric", "window", "role", "segment", "baseline", "below_baseline", "above_baseline", "p_below"),
+    *("columns_at_least", "columns_share_at_least"),
+)
+"""What of a signal its condition takes as it is."""
+
+
 class SignalForm(Section):
     """Signals of one metric: `{metric: drift.psi, window: 7d, level: warning, columns_at_least: 2}`.
 
@@ -161,20 +183,11 @@ class SignalForm(Section):
         every = tuple(map(escape, features)) if of_columns else "*"
         warns = level is Level.WARNING
         return conditions.SignalCondition(
-            metric=self.metric,
-            window=self.window,
+            **{name: getattr(self, name) for name in _AS_WRITTEN},
             column=every if self.column is None else self.column,
-            role=self.role,
-            segment=self.segment,
-            baseline=self.baseline,
             level=None if self.level is None else Level(self.level) if warns else Level.CRITICAL,
             above=None if self.above is None else self.above.at(level),
             below=None if self.below is None else self.below.at(level),
-            below_baseline=self.below_baseline,
-            above_baseline=self.above_baseline,
-            p_below=self.p_below,
-            columns_at_least=self.columns_at_least,
-            columns_share_at_least=self.columns_share_at_least,
             clear=self.clear if warns else None,
             clear_below=self.clear_below if warns else None,
             clear_above=self.clear_above if warns else None,

@@ -91,7 +91,7 @@ def default_rules(
         *([] if score is None else [_score_drift(window, score)]),
         *([_by_level("business_decline", business, window, "business-metric-drop", for_=3)] if business else []),
         *_broken_inputs(),
-        *(rule for needed, rule in (*_serving(window), *_daily()) if needed in logged or not needed),
+        *(rule for needed, rule in _serving(window) if needed in logged or not needed),
         *(rule for name, page in BUDGETS.items() if name in promised for rule in _budget(name, page)),
     ]
     return tuple(replace(rule, owner=owner) for rule in rules)
@@ -113,14 +113,18 @@ def _broken_inputs() -> tuple[Rule, ...]:
 
 
 def _serving(window: str) -> tuple[tuple[str, Rule], ...]:
-    """Return the rules on how requests are served and on whether labels still come, by what must be logged."""
+    """Return the rules on serving, on labels that stop and on features that give them away, by what must be logged."""
     slow = _any("operations.latency_p95", "operations.latency_p99", level=Level.WARNING)
+    # Known once a day, and the same for all hours of the next. None on slices: with hundreds of them searched, two days
+    # of three have one that is worse than it was.
+    leaks = SignalCondition("attribution.leakage", "24h", level=Level.CRITICAL)
     silent = SignalCondition("labels.feedback_ratio", window, column="", level=Level.CRITICAL)
     return (
         ("status", _by_level("serving_errors", ["operations.error_rate"], "1h", "error-rate", for_=2, cooldown=1)),
         ("latency", _rule("serving_slow", slow, "high-latency", for_=3, cooldown=0.25)),
         ("sources", _rule("features_stale", _any("freshness.critical_share"), "stale-data", for_=2, cooldown=1)),
         ("", _rule("labels_stopped", silent, "low-accuracy", for_=3)),
+        ("", _rule("feature_leaks", leaks, "low-accuracy", cooldown=24, resolve_after=24)),
     )
 
 
@@ -168,13 +172,6 @@ def _budget(name: str, page: str) -> tuple[Rule, Rule]:
         _rule(f"{name}_budget_burns", fast, page, cooldown=1, severity=Level.CRITICAL),
         _rule(f"{name}_budget_shrinks", slow, page, cooldown=12),
     )
-
-
-def _daily() -> tuple[tuple[str, Rule], ...]:
-    """Return the rules on the reports of a day: known once, and the same for all hours of the next."""
-    # Not on slices: with hundreds of them searched, two days of three have one that is worse than it was.
-    leaks = SignalCondition("attribution.leakage", "24h", level=Level.CRITICAL)
-    return (("", _rule("feature_leaks", leaks, "low-accuracy", cooldown=24, resolve_after=24)),)
 
 
 def _rule(

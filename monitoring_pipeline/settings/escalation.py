@@ -3,16 +3,15 @@
 Add a setting of schedules or levels here. Keep out which channel hears of which severity: that is `notifications`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
 from monitoring_pipeline.notify.escalation import FOUR_LEVELS, RESPONSE_TARGETS, EscalationLevel, Ladder
 from monitoring_pipeline.notify.on_call import Person, Schedule, Shift, zone_of
 from monitoring_pipeline.settings.conditions import Duration, Name, Section, matching, parse_duration
-from monitoring_pipeline.settings.documents import Path
 
 FEWEST_RESPONDERS = 3
 """With two, one holiday leaves one person on call every night."""
@@ -199,30 +198,3 @@ def responder_warnings(on_call: OnCall, escalation: Escalation) -> list[str]:
     if reached and silent:
         warnings.append(f"escalation: nobody is named for {', '.join(silent)}: only the channels hear of it")
     return warnings
-
-
-def unknown_names(data: Mapping[str, Any]) -> Iterator[tuple[Path, str, str, list[str]]]:
-    """Yield the names that stand nowhere under `on_call`: where, `people` or `schedules`, the name, those there are."""
-    on_call, escalation = _mapping(data.get("on_call")), _mapping(data.get("escalation"))
-    named: list[tuple[Path, str, object]] = []
-    for rota, form in _mapping(on_call.get("schedules")).items():
-        place: Path = ("on_call", "schedules", rota)
-        named += [((*place, "people", i), "people", name) for i, name in _listed(_mapping(form).get("people"))]
-        for i, override in _listed(_mapping(form).get("overrides")):
-            named.append(((*place, "overrides", i, "person"), "people", _mapping(override).get("person")))
-    for index, level in _listed(escalation.get("levels")):
-        where: Path = ("escalation", "levels", index)
-        named += [((*where, "people", i), "people", name) for i, name in _listed(_mapping(level).get("people"))]
-        named.append(((*where, "schedule"), "schedules", _mapping(level).get("schedule")))
-    for path, kind, name in named:
-        known = _mapping(on_call.get(kind))
-        if isinstance(name, str) and name not in known:
-            yield path, kind, name, sorted(known)
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _listed(value: object) -> list[tuple[int, Any]]:
-    return list(enumerate(value)) if isinstance(value, list) else []

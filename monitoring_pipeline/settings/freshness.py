@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from monitoring_pipeline.describe import freshness
 from monitoring_pipeline.evaluate.freshness import FreshnessPolicy
-from monitoring_pipeline.settings.conditions import Duration, Name, Section, matching
+from monitoring_pipeline.settings.conditions import Duration, Name, Section, all_different, matching
 
 USUAL_AGES: Mapping[str, timedelta] = {
     "batch_user_features": timedelta(hours=6),
@@ -79,9 +79,7 @@ class Freshness(Section):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Freshness":
-        names = [source.name for source in self.sources]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"Two sources are named {', '.join(twice)}: give each a name of its own.")
+        all_different("sources", [source.name for source in self.sources])
         return self
 
     def policy(self, windows: tuple[timedelta, ...]) -> FreshnessPolicy:

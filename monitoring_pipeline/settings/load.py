@@ -1,7 +1,7 @@
 """Monitors from YAML files: read, checked, and refused with every problem at once.
 
 Add ways to find files here. Keep checks of their content out: those of one key belong in `monitor`, the others
-in `checks`.
+in `section_checks` and `condition_checks`.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from monitoring_pipeline.errors import Problem, SettingsError
-from monitoring_pipeline.settings.checks import CHECKS, choices
-from monitoring_pipeline.settings.conditions import FORMS
+from monitoring_pipeline.settings import condition_checks, section_checks
+from monitoring_pipeline.settings.conditions import FORMS, choices
 from monitoring_pipeline.settings.documents import Document, looks_secret, read_document
 from monitoring_pipeline.settings.monitor import Monitor
 
@@ -99,7 +99,7 @@ def _check(document: Document) -> tuple[Monitor | None, tuple[Problem, ...]]:
         monitor = Monitor.model_validate_json(json.dumps(document.data))
     except ValidationError as error:
         problems.extend(_pydantic_problems(error, document))
-    for check in CHECKS:
+    for check in (*section_checks.CHECKS, *condition_checks.CHECKS):
         problems.extend(document.problem(*finding) for finding in check(document.data))
     if problems:
         return None, tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.where)))

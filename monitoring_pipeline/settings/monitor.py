@@ -37,9 +37,9 @@ from monitoring_pipeline.judge.triggers import TriggerPolicy
 from monitoring_pipeline.notify.escalation import Ladder
 from monitoring_pipeline.notify.incidents import GroupingPolicy
 from monitoring_pipeline.retrain.gate import GatePolicy
-from monitoring_pipeline.settings.attributions import Attributions
 from monitoring_pipeline.settings.business import BusinessFormula, business_limits, business_policy
 from monitoring_pipeline.settings.conditions import Name, RuleForm, Section, WindowName, matching
+from monitoring_pipeline.settings.daily import Attributions, Evidently, Slices
 from monitoring_pipeline.settings.defaults import (
     default_rules,
     default_triggers,
@@ -49,7 +49,6 @@ from monitoring_pipeline.settings.defaults import (
 )
 from monitoring_pipeline.settings.engine import EngineForm, LocalEngine
 from monitoring_pipeline.settings.escalation import Escalation, OnCall
-from monitoring_pipeline.settings.evidently import Evidently
 from monitoring_pipeline.settings.experiments import Experiment
 from monitoring_pipeline.settings.freshness import Freshness
 from monitoring_pipeline.settings.logs import LogForm, ParquetLog
@@ -79,7 +78,6 @@ from monitoring_pipeline.settings.sections import (
     whole_hour,
 )
 from monitoring_pipeline.settings.skew import Skew
-from monitoring_pipeline.settings.slices import Slices
 
 ACTUAL = "actual"
 """What the label is called once it is joined; it stands in no log."""
@@ -269,11 +267,7 @@ class Monitor(Section):
         """Return how the control charts are set."""
         return ConceptPolicy(
             windows=self.lengths,
-            history=self.concept.history,
-            average_run_length=self.concept.average_run_length,
-            slack=self.concept.slack,
-            weight=self.concept.weight,
-            min_hours=self.concept.min_hours,
+            **dict(self.concept),
             min_rows=self.performance.min_rows,
             min_coverage=self.performance.min_coverage,
             plan=self.outcome_plan(),

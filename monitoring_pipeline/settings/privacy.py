@@ -31,11 +31,6 @@ class Privacy(Section):
     key_env: Variable = "MONITORING_PII_KEY"
     min_group: Count = 1
 
-    @property
-    def changes_rows(self) -> bool:
-        """Whether rows have to be seen before anything is made of them: no database may describe them instead."""
-        return bool(self.hash or self.drop or self.redact_categories)
-
     def protection(self, secret: Secret, *, model: str) -> Protection:
         """Return what becomes of rows; `secret` gives the values of environment variables.
 

@@ -5,7 +5,6 @@ Add a setting of quality, intake, schema or volume here. Keep limits out: they b
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
 
 from pydantic import Field
 
@@ -17,8 +16,7 @@ from monitoring_pipeline.evaluate.quality import QualityPolicy
 from monitoring_pipeline.evaluate.schema import SchemaPolicy
 from monitoring_pipeline.evaluate.volume import FEWEST_WEEKS, VolumePolicy
 from monitoring_pipeline.settings.conditions import Section
-
-Count = Annotated[int, Field(ge=1)]
+from monitoring_pipeline.settings.sections import Count
 
 
 class Quality(Section):

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from monitoring_pipeline.evaluate.gains import GateMetric
+from monitoring_pipeline.retrain.rollback import Probation
 from monitoring_pipeline.settings.conditions import Duration, Section, TriggerForm, matching, parse_duration
 from monitoring_pipeline.settings.guard_rails import GuardRails
-from monitoring_pipeline.settings.rollback import Rollback
-from monitoring_pipeline.settings.sections import Count
+from monitoring_pipeline.settings.sections import Count, Share
 
 _TRAINER = matching(
     r"refit|recalibrate|[A-Za-z_][\w.]*:[A-Za-z_]\w*",
@@ -31,6 +32,22 @@ class Limits(Section):
 
     minutes: Count = 60
     memory_gb: float = Field(default=8, gt=0)
+
+
+class Rollback(Section):
+    """What is asked of a new champion in its first `after_rows` labelled rows: not to be worse than the one before.
+
+    They are taken from three days at least, and looked at four times on the way. A champion that is no worse is blamed
+    in `false_proposals` of all promotions at most. The rollback is proposed to people, or with `automatic` carried out.
+    """
+
+    after_rows: Count = 1000
+    false_proposals: Share = 0.05
+    automatic: bool = False
+
+    def probation(self, metric: GateMetric) -> Probation:
+        """Return what is asked, by the metric the champion was promoted by."""
+        return Probation(metric, self.after_rows, self.false_proposals)
 
 
 class Retraining(Section):

@@ -6,7 +6,6 @@ together out: that is in `monitor`; a section with a file of its own stands besi
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
@@ -22,7 +21,7 @@ from monitoring_pipeline.judge.thresholds import HIGHER_IS_BETTER, LOWER_IS_BETT
 from monitoring_pipeline.notify.incidents import GroupingPolicy
 from monitoring_pipeline.notify.routing import Routing, routing_of
 from monitoring_pipeline.settings.channels import ChannelName, Channels
-from monitoring_pipeline.settings.conditions import Duration, Name, Section
+from monitoring_pipeline.settings.conditions import Duration, Name, Section, choices
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -31,9 +30,7 @@ PERFORMANCE_METRICS = tuple(sorted(HIGHER_IS_BETTER | LOWER_IS_BETTER))
 
 def _performance_metric(name: str) -> str:
     if name not in PERFORMANCE_METRICS:
-        near = get_close_matches(name, PERFORMANCE_METRICS, n=1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{guess}Known here: {', '.join(PERFORMANCE_METRICS)}.")
+        raise ValueError(choices(name, PERFORMANCE_METRICS))
     return name
 
 
@@ -129,9 +126,7 @@ class Period(Section):
 
 def _known_metric(name: str) -> str:
     if name not in distances.METRICS:
-        near = get_close_matches(name, distances.METRICS, n=1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{guess}Known here: {', '.join(distances.METRICS)}.")
+        raise ValueError(choices(name, distances.METRICS))
     return name
 
 

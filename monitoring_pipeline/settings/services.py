@@ -18,7 +18,7 @@ from monitoring_pipeline.evaluate import service_health
 from monitoring_pipeline.evaluate.service_health import Output
 from monitoring_pipeline.judge.service_health import ServiceLimits
 from monitoring_pipeline.judge.verdicts import Level
-from monitoring_pipeline.settings.conditions import Duration, Name, Section, matching
+from monitoring_pipeline.settings.conditions import Duration, Name, Section, all_different, matching
 from monitoring_pipeline.settings.documents import Document, looks_secret, read_document, strings
 from monitoring_pipeline.settings.sections import Notifications
 
@@ -82,7 +82,7 @@ class Service(Section):
 
     @model_validator(mode="after")
     def _names_of_canaries_differ(self) -> "Service":
-        _different("canaries", [canary.name for canary in self.canaries])
+        all_different("canaries", [canary.name for canary in self.canaries])
         return self
 
     def service(self) -> service_health.Service:
@@ -115,8 +115,8 @@ class Services(Section):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Services":
-        _different("services", [*OWN, *(service.name for service in self.services if service.kind != "mlflow")])
-        _different("services", [service.name for service in self.services])
+        all_different("services", [*OWN, *(service.name for service in self.services if service.kind != "mlflow")])
+        all_different("services", [service.name for service in self.services])
         return self
 
     def limits(self) -> dict[str, ServiceLimits]:
@@ -177,8 +177,3 @@ def _keys(path: tuple[str | int, ...]) -> list[str]:
         return list(Notifications.model_fields) if len(path) == 2 else []
     sections: tuple[type[Section], ...] = (Services, Service, Canary)
     return list(sections[sum(isinstance(part, int) for part in path)].model_fields)
-
-
-def _different(what: str, names: list[str]) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"Two {what} are named {', '.join(twice)}: give each a name of its own.")

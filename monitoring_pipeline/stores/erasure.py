@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from monitoring_pipeline.capture.predictions import as_utc
 from monitoring_pipeline.capture.subjects import Subject
 from monitoring_pipeline.errors import TableError
-from monitoring_pipeline.stores.files import digest, parquet_bytes, parquet_errors, publish, read_parquet
+from monitoring_pipeline.stores.files import digest, parquet_bytes, parquet_errors, publish, read_parquet, remove
 from monitoring_pipeline.stores.objects import ObjectPath, Place, names, sizes
 from monitoring_pipeline.stores.parquet import model_folder
 
@@ -88,20 +88,20 @@ def erase_pages(root: Place, model: str, days: Iterable[str], *, dry: bool) -> i
     folder = model_folder(root, "evidently", model)
     pages = [name for name in names(folder) if name.removesuffix(".html") in set(days)]
     for name in pages if not dry else ():
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name)
     return len(pages)
 
 
 def _replace(file: RowFile, left: pa.Table) -> None:
     content, path, name = parquet_bytes(left), *file.name.rpartition("/")[::2]
     if not re.fullmatch(r"[0-9a-f]{20}\.parquet", name):
-        publish(file.place, content)
+        publish(file.place, content, lasting=True)
         return
     # Named by its content, so it is another file now.
     if left.num_rows:
         new = f"{digest(content)}.parquet"
-        publish(file.folder / (f"{path}/{new}" if path else new), content)
-    file.place.unlink(missing_ok=True)
+        publish(file.folder / (f"{path}/{new}" if path else new), content, lasting=True)
+    remove(file.place)
 
 
 def _columns(place: Place) -> list[str]:

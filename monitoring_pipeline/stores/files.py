@@ -6,7 +6,7 @@ Add a way of publishing a file here. Keep what is in the files out: it belongs i
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,6 +22,9 @@ from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.stores.logs import together
 from monitoring_pipeline.stores.objects import THREADS, ObjectPath, Place
 
+FEW = 4
+"""Files that are published one after the other: a program that is ending can begin no threads."""
+
 
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return a table as Parquet; the same table gives the same bytes."""
@@ -30,32 +33,56 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def publish(path: Place, content: bytes) -> None:
-    """Write `content` to a temporary name beside `path` and rename it; a bucket has no half objects."""
+def publish(path: Place, content: bytes, *, lasting: bool = False) -> None:
+    """Write `content` to a temporary name beside `path` and rename it; a bucket has no half objects.
+
+    What is `lasting` survives a loss of power from the moment this returns, which takes milliseconds: for what somebody
+    is told he may forget. The rest can be computed again.
+    """
     if isinstance(path, ObjectPath):
         path.write_bytes(content)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _written(path, content)
+    changed = _make(path.parent)
+    temporary = _written(path, content, lasting=lasting)
     reached("file.before_rename")
     try:
         temporary.replace(path)
     except OSError:
         temporary.unlink()
         raise
+    if lasting:
+        _flush(*changed)
+
+
+def publish_lasting(files: Mapping[Place, bytes]) -> None:
+    """Publish files that are lasting; many at once, which disks flush together in the time of a few."""
+    if len(files) <= FEW:
+        for path, content in files.items():
+            publish(path, content, lasting=True)
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda path: publish(path, files[path], lasting=True), files))
 
 
 def publish_new(path: Path, content: bytes) -> bool:
-    """Write `content` to `path` unless something is there already; returns whether it was written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _written(path, content)
+    """Write `content` to `path`, lasting, unless something is there already; returns whether it was written."""
+    changed = _make(path.parent)
+    temporary = _written(path, content, lasting=True)
     try:
         os.link(temporary, path)
     except FileExistsError:
         return False
     finally:
         temporary.unlink()
+    _flush(*changed)
     return True
+
+
+def remove(path: Place) -> None:
+    """Remove a file for good, if it is there: a loss of power does not bring it back."""
+    path.unlink(missing_ok=True)
+    if isinstance(path, Path):
+        _flush(path.parent)
 
 
 @lru_cache(maxsize=20_000)
@@ -65,11 +92,33 @@ def _few_columns(path: Path, modified: int, columns: tuple[str, ...]) -> pa.Tabl
         return file.read(columns=list(columns))
 
 
-def _written(path: Path, content: bytes) -> Path:
+def _make(folder: Path) -> list[Path]:
+    """Make a folder; return it and those whose entries that changed."""
+    changed = [folder]
+    while not changed[-1].exists():
+        changed.append(changed[-1].parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    return changed
+
+
+def _flush(*folders: Path) -> None:
+    for folder in folders:
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def _written(path: Path, content: bytes, *, lasting: bool) -> Path:
     # Not tempfile: its files are closed to everyone but their owner, and logs are shared between services.
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if lasting:
+                os.fsync(file.fileno())
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

@@ -71,6 +71,11 @@ class HourFiles:
         path = next(iter([*there.hours.values(), *there.days]), None)
         return stamp(path) if path is not None else None
 
+    def written_at(self, kind: str, model: str, hour: datetime) -> int | None:
+        """Return when the file of an hour was written, by the disk's clock in ns; None where it has none of its own."""
+        path = self._path(kind, model, hour)
+        return path.stat().st_mtime_ns if isinstance(path, Path) and path.exists() else None
+
     def write(self, kind: str, model: str, hour: datetime, table: pa.Table) -> None:
         """Replace one hour of one kind."""
         publish(self._path(kind, model, hour), parquet_bytes(table))

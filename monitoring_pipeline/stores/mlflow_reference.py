@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitoring_pipeline.errors import RegistryError, TableError
+from monitoring_pipeline.serve.artifacts import mlflow_client
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,14 +91,14 @@ def log_reference(
         "importances": known,
     }
 
-    from mlflow import MlflowClient
+    from mlflow import get_tracking_uri
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     with tempfile.TemporaryDirectory(prefix="monitoring-") as private:
         pq.write_table(table, Path(private) / Path(REFERENCE_ROWS).name, compression="zstd")
         (Path(private) / Path(REFERENCE_COLUMNS).name).write_text(json.dumps(roles, indent=2), "utf-8")
         try:
+            client = mlflow_client(tracking_uri or get_tracking_uri())
             run_id = client.get_model_version(model_name, str(version)).run_id
             if not run_id:
                 raise RegistryError(

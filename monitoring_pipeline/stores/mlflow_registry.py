@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from monitoring_pipeline.errors import RegistryError
 from monitoring_pipeline.retrain.registry import ModelVersion
-from monitoring_pipeline.serve.artifacts import fetching, model_artifacts, run_artifacts
+from monitoring_pipeline.serve.artifacts import fetching, mlflow_client, model_artifacts, run_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,10 +43,11 @@ class MlflowRegistry:
     def versions(self, model_name: str) -> list[ModelVersion]:
         with self._asking(f"the versions of {model_name!r}", "Register the model, or correct its name or the URI."):
             # The search returns versions without their aliases; the model itself knows them.
-            aliases = self._client().get_registered_model(model_name).aliases
+            client = self._client()
+            aliases = client.get_registered_model(model_name).aliases
             # MLflow's filters know no escape, but either kind of quote.
             quote = '"' if "'" in model_name else "'"
-            found = self._client().search_model_versions(f"name = {quote}{model_name}{quote}", max_results=10_000)
+            found = client.search_model_versions(f"name = {quote}{model_name}{quote}", max_results=10_000)
         records = [_record(version, aliases) for version in found]
         if not records:
             raise RegistryError(f"{self.tracking_uri}: model {model_name!r} has no version. Train and register one.")
@@ -60,11 +61,10 @@ class MlflowRegistry:
             else ("alias", f"Point it to a version: MlflowClient().set_registered_model_alias(…, {name!r}, …).")
         )
         with self._asking(f"{kind} {name!r} of model {model_name!r}", cure):
-            aliases = self._client().get_registered_model(model_name).aliases
-            number = (
-                name if name.isdigit() else str(self._client().get_model_version_by_alias(model_name, name).version)
-            )
-            return _record(self._client().get_model_version(model_name, number), aliases)
+            client = self._client()
+            aliases = client.get_registered_model(model_name).aliases
+            number = name if name.isdigit() else str(client.get_model_version_by_alias(model_name, name).version)
+            return _record(client.get_model_version(model_name, number), aliases)
 
     def set_alias(self, model_name: str, alias: str, version: str | int, *, expected: str | None) -> None:
         """Point the alias to a version, unless it no longer points to `expected` (None: to nothing).
@@ -86,8 +86,9 @@ class MlflowRegistry:
 
     def set_tags(self, model_name: str, version: str | int, tags: Mapping[str, str]) -> None:
         with self._asking(f"tagging {model_name} v{version}", "See that the version still exists."):
+            client = self._client()
             for key, value in tags.items():
-                self._client().set_model_version_tag(model_name, str(version), key, value)
+                client.set_model_version_tag(model_name, str(version), key, value)
 
     def read_json(self, version: ModelVersion, path: str) -> object:
         with self.download(version, path) as file:
@@ -162,9 +163,7 @@ class MlflowRegistry:
             yield copy
 
     def _client(self) -> "MlflowClient":
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        return mlflow_client(self.tracking_uri)
 
     @contextmanager
     def _asking(self, what: str, cure: str) -> Iterator[None]:

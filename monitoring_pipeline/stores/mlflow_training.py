@@ -10,6 +10,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monitoring_pipeline.serve.artifacts import mlflow_client
+from monitoring_pipeline.serve.trusted import CALIBRATION
 from monitoring_pipeline.stores.mlflow_reference import FOLDER, log_reference
 
 if TYPE_CHECKING:
@@ -54,14 +56,11 @@ def register_challenger(
     Returns its version.
     """
     import mlflow
-    from mlflow import MlflowClient
     from mlflow.models import infer_signature
-
-    from monitoring_pipeline.serve.trusted import CALIBRATION
 
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
-    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    client = mlflow_client(tracking_uri)
     experiment = _experiment_of(client, model_name)
     with mlflow.start_run(run_name="challenger", experiment_id=experiment, tags=dict(tags)) as run:
         mlflow.log_params({**_plain_parameters(estimator), **parameters})

@@ -10,7 +10,7 @@ content, so storing a batch twice stores it once. Add what keeps rows in files h
 in capture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar, cast
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from monitoring_pipeline.capture.windows import HOUR, Window, hour_of
 from monitoring_pipeline.describe.profiles import rows_by_hour
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.stores import arrivals
-from monitoring_pipeline.stores.files import digest, parquet_bytes, publish, read_json, read_together
+from monitoring_pipeline.stores.files import digest, parquet_bytes, publish_lasting, read_json, read_together
 from monitoring_pipeline.stores.logs import by_presence_of_time
 from monitoring_pipeline.stores.objects import ObjectPath, Place, names
 
@@ -82,6 +82,11 @@ def _is_parquet(name: str) -> bool:
     return name.endswith(".parquet") and not name.startswith(".")
 
 
+def _store(parts: Iterable[tuple[Place, pa.Table]]) -> None:
+    contents = [(folder, parquet_bytes(rows)) for folder, rows in parts]
+    publish_lasting({folder / f"{digest(content)}.parquet": content for folder, content in contents})
+
+
 class ParquetPredictionLog:
     """Prediction log in Parquet files, one folder per hour (`capture.predictions.PredictionLog`).
 
@@ -103,9 +108,7 @@ class ParquetPredictionLog:
         if lost.num_rows:
             folders.append(folders[-1] if folders else own / "unplaced")
             tables.append(lost)
-        for folder, table in zip(folders, tables, strict=True):
-            content = parquet_bytes(table)
-            publish(folder / f"{digest(content)}.parquet", content)
+        _store(zip(folders, tables, strict=True))
         return int(rows.num_rows)
 
     def read(self, window: Window) -> pa.Table:
@@ -120,6 +123,14 @@ class ParquetPredictionLog:
                 f"before {hour_name(before)}. What was made of them stays; keep rows longer with retention.hot."
             )
         return pa.table({})
+
+    def added_since(self, model: str, hour: datetime, moment: int) -> bool:
+        """Return whether rows of an hour came after a moment of the disk's clock, in ns; no bucket is asked."""
+        folder = _hour_folder(model_folder(self._root, "predictions", model), "hour", hour)
+        if isinstance(folder, ObjectPath) or not folder.exists() or folder.stat().st_mtime_ns <= moment:
+            return False
+        # A folder also changes when a file goes.
+        return any(path.stat().st_mtime_ns > moment for path in folder.glob("*.parquet"))
 
     def unplaced(self, model: str) -> pa.Table:
         """Return the rows of batches in which no row has a time."""
@@ -151,9 +162,7 @@ class ParquetLabelLog:
         folder = model_folder(self._root, "labels", model)
         time = self._columns.labelled_at
         placed, _ = by_presence_of_time(labels, time)  # those without a time belong to no hour
-        for hour, part in rows_by_hour(placed, time=time).items():
-            content = parquet_bytes(part)
-            publish(_hour_folder(folder, "known", hour) / f"{digest(content)}.parquet", content)
+        _store((_hour_folder(folder, "known", hour), part) for hour, part in rows_by_hour(placed, time=time).items())
         entry = {"rows": labels.num_rows, "hours": [hour_name(hour) for hour in hours]}
         return LabelArrival(arrivals.record(folder / "arrivals", entry), labels.num_rows, tuple(hours))
 

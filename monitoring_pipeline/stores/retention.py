@@ -32,7 +32,7 @@ FOREVER = frozenset({"references", "calibrations", "importances", "expired"})
 """Kinds that are small, and without which a version that is served could not be judged."""
 
 ELSEWHERE = frozenset({"evidently", "health", "retraining"})
-"""Kinds that are replaced or removed by what writes them."""
+"""Kinds that are replaced by what writes them; of retrainings, rows go with `remove_training_rows`."""
 
 _DATE = re.compile(r"(?:^|[=/])(\d{4}-\d\d-\d\d)[T./]")
 
@@ -85,6 +85,19 @@ def remove_expired(store: HourlyStore, root: Place, model: str, limits: Limits, 
             for path in files:
                 _remove(path)
     return [Removal(kind, before, len(files), sum(files.values())) for kind, (before, files) in sorted(found.items())]
+
+
+def remove_training_rows(folder: Path, before: datetime, *, dry_run: bool) -> list[Removal]:
+    """Remove the rows of retrainings whose folder nothing was written to since a midnight: they are over.
+
+    Their documents stay: they are small, and say what was trained on and how it was judged.
+    """
+    files = {path: path.stat() for path in folder.glob("*/*")}
+    going_on = {path.parent for path, known in files.items() if known.st_mtime >= before.timestamp()}
+    rows = [path for path in files if path.suffix == ".parquet" and path.parent not in going_on]
+    for path in () if dry_run else rows:
+        path.unlink(missing_ok=True)
+    return [Removal("retraining", before, len(rows), sum(files[path].st_size for path in rows))] if rows else []
 
 
 def roll_up(store: HourlyStore, model: str, start: datetime, end: datetime) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.evaluate.service_health import Canary, CanaryAnswer, Probe, Service, at_pointer
 from monitoring_pipeline.stores.http import Answer, ask
@@ -42,14 +43,14 @@ def probe_together(probes: Mapping[str, Callable[[], Probe]], *, deadline_s: flo
     return [found.get(name) or Probe(name, problem=f"{name} {late}") for name in probes]
 
 
-def probe_service(service: Service, *, timeout_s: float, token: str | None) -> Probe:
+def probe_service(service: Service, *, timeout_s: float, token: Credential | None) -> Probe:
     """Ask an HTTP service after its health and its version, then for the answers to its canaries."""
     address = service.url.rstrip("/")
     where = f"{service.name} at {address}{service.health}"
     if service.token_env and not token:
         problem = f"{where}: {service.token_env} is not set. Put the service's token into that variable."
         return Probe(service.name, problem=problem)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
     try:
         answer = ask(address + service.health, timeout_s=timeout_s, headers=headers)
     except StoreError as error:

@@ -23,6 +23,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.settings.sections import Notifications
 from monitoring_pipeline.settings.services import Services
 from monitoring_pipeline.workflow.health import deployment_services
+from monitoring_pipeline.workflow.jobs import op_job
 from monitoring_pipeline.workflow.recorded_changes import upstream_in
 from monitoring_pipeline.workflow.resources import Monitoring, wall_clock
 from monitoring_pipeline.workflow.root_causes import find_root_causes
@@ -60,17 +61,13 @@ def alerting_job(monitor: Monitor) -> dg.JobDefinition:
         steps = table(["incident", "hour", "step", "shown by"], commands[:SHOWN])
         context.add_output_metadata({"steps": steps, "changed": len(changed)})
 
-    @dg.job(
-        name=f"{monitor.model}__alerting",
-        description="Open, update and resolve incidents from the rules of some hours, and queue what people must hear. "
+    return op_job(
+        f"{monitor.model}__alerting",
+        "Open, update and resolve incidents from the rules of some hours, and queue what people must hear. "
         "The sensor verdict_alerts starts it.",
-        executor_def=dg.in_process_executor,
-        tags={"monitoring/model": monitor.model},
+        apply_rules,
+        model=monitor.model,
     )
-    def alerting() -> None:
-        apply_rules()
-
-    return alerting
 
 
 def apply_rule_outcomes(
@@ -145,16 +142,12 @@ def keep_up_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
     def keep_up(context: dg.OpExecutionContext, monitoring: Monitoring) -> None:
         context.add_output_metadata({"done": dg.MetadataValue.json(keep_up_with_all(monitoring, monitors))})
 
-    @dg.job(
-        name="keep_up_with_incidents",
-        description="Tell the next level of incidents nobody has taken on, and of those whose silence has ended. "
+    return op_job(
+        "keep_up_with_incidents",
+        "Tell the next level of incidents nobody has taken on, and of those whose silence has ended. "
         "The sensor incidents_waiting starts it.",
-        executor_def=dg.in_process_executor,
+        keep_up,
     )
-    def keep_up_with_incidents() -> None:
-        keep_up()
-
-    return keep_up_with_incidents
 
 
 def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
@@ -167,16 +160,8 @@ def dispatch_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
         for warning in warnings:
             context.log.warning(warning)
 
-    @dg.job(
-        name="deliver_notifications",
-        description="Send what waits in the outbox, at least once, each channel on its own. "
-        "The sensor outbox starts it.",
-        executor_def=dg.in_process_executor,
-    )
-    def deliver_notifications() -> None:
-        deliver()
-
-    return deliver_notifications
+    said = "Send what waits in the outbox, at least once, each channel on its own. The sensor outbox starts it."
+    return op_job("deliver_notifications", said, deliver)
 
 
 def keep_up_with_all(monitoring: Monitoring, monitors: Mapping[str, Monitor]) -> list[str]:

@@ -4,12 +4,12 @@ Add what the asset says of attributions here. Keep measuring out: it belongs in 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.outcomes import Task
 from monitoring_pipeline.evaluate.attributions import WAYS, Measured, attribution_signals
 from monitoring_pipeline.evaluate.predictive_power import predictive_power_signals
@@ -18,9 +18,9 @@ from monitoring_pipeline.judge.judgement import judge_signals
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.publish.charts import MARKS, NO_BREAK
 from monitoring_pipeline.serve.importance import measure_importance
-from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.workflow.daily_samples import ACTUAL, SEED, DaySample, day_samples, labelled_rows
-from monitoring_pipeline.workflow.partitions import DAY, day_key, days_of
+from monitoring_pipeline.settings.monitor import ACTUAL, Monitor
+from monitoring_pipeline.workflow.daily_samples import SEED, DaySample, judge_days, labelled_rows
+from monitoring_pipeline.workflow.monitor_assets import checked
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import SHOWN, Cell, rounded, table, with_threshold
 
@@ -29,29 +29,17 @@ def report_attributions(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> dg.MaterializeResult:
     """Measure and judge what each day's rows say of the features."""
-    last: list[Verdict] = []
-    missing, asked = "", monitor.attributions
-    for day, sample in day_samples(monitoring, monitor, days_of(context)):
-        missing = sample if isinstance(sample, str) else ""
-        last = [] if isinstance(sample, str) else attribution_verdicts(monitoring, monitor, sample)
-        monitoring.hourly.write_verdicts(monitor.registry_name, {day + DAY - HOUR: last}, kind="attribution_verdicts")
-        facts = _facts(last) | {"importances": _importances_are(monitor) or f"measured by {', '.join(asked.methods)}"}
-        context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=day_key(day))
+    importances = _importances_are(monitor) or f"measured by {', '.join(monitor.attributions.methods)}"
+    facts = partial(_facts, importances=importances)
+    last, missing = judge_days(context, monitoring, monitor, attribution_verdicts, facts, kind="attribution_verdicts")
     beyond = [verdict for verdict in last if verdict.level.rank > 0]
     judged = [verdict for verdict in with_threshold(last) if verdict.level is not Level.UNKNOWN]
     named = list(dict.fromkeys(map(_said, beyond)))[:5]
     said = "; ".join(named) or f"{len(judged)} known, none is beyond its limit"
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="features_matter_as_they_did",
-                passed=bool(judged) and not beyond,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=missing or (said if judged else _why_nothing(last)),
-                metadata={"known": len(judged), "beyond": len(beyond)},
-            )
-        ]
-    )
+    if not judged:
+        said = "nothing is known: " + "; ".join(dict.fromkeys(verdict.reason for verdict in last[:SHOWN]))
+    passed, name = bool(judged) and not beyond, "features_matter_as_they_did"
+    return checked(name, missing or said, passed=passed, known=len(judged), beyond=len(beyond))
 
 
 def attribution_verdicts(monitoring: Monitoring, monitor: Monitor, sample: DaySample) -> list[Verdict]:
@@ -107,16 +95,13 @@ def _importances(monitoring: Monitoring, monitor: Monitor, sample: DaySample, ro
     return list(signals)
 
 
-def _why_nothing(verdicts: Sequence[Verdict]) -> str:
-    return "nothing is known: " + "; ".join(dict.fromkeys(verdict.reason for verdict in verdicts[:SHOWN]))
-
-
-def _facts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _facts(verdicts: Sequence[Verdict], *, importances: str) -> dict[str, Any]:
     alone = {verdict.signal.metric: verdict.signal.value for verdict in verdicts if not verdict.signal.column}
     power = [verdict for verdict in verdicts if verdict.signal.metric == "attribution.predictive_power"]
     numbers = {name.replace(".", "_"): rounded(value) for name, value in alone.items() if value is not None}
     known = [verdict.signal.value for verdict in power if verdict.signal.value is not None]
     facts: dict[str, Any] = {"what_stands_out": _worst(verdicts), "predictive_power": _by_feature(power)}
+    facts["importances"] = importances
     for way in WAYS.values():
         metric = f"{way}importance"
         shares = [verdict for verdict in verdicts if verdict.signal.metric == metric]

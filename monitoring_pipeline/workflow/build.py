@@ -14,6 +14,7 @@ from monitoring_pipeline.workflow.daily_assets import daily_assets
 from monitoring_pipeline.workflow.health import health_job, health_schedule
 from monitoring_pipeline.workflow.hourly_assets import hourly_assets
 from monitoring_pipeline.workflow.model_assets import model_assets
+from monitoring_pipeline.workflow.partitions import daily_partitions, hourly_partitions
 from monitoring_pipeline.workflow.probation import probation_job, probation_sensor
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.retraining_sensor import retraining_sensor
@@ -21,12 +22,7 @@ from monitoring_pipeline.workflow.rollback import rollback_job
 from monitoring_pipeline.workflow.storage import storage_job, storage_schedule
 
 
-def build_definitions(
-    monitors: Sequence[Monitor],
-    *,
-    root: str = ".",
-    sensor_seconds: int = 30,
-) -> dg.Definitions:
+def build_definitions(monitors: Sequence[Monitor], *, root: str = ".", sensor_seconds: int = 30) -> dg.Definitions:
     """Return assets, jobs, schedules and sensors of every monitor, and the dispatcher they share."""
     by_model = {monitor.model: monitor for monitor in monitors}
     dispatcher = dispatch_job(by_model)
@@ -41,38 +37,42 @@ def build_definitions(
         sensors=[outbox, waiting],
     )
     own = [monitor_definitions(monitor, sensor_seconds=sensor_seconds) for monitor in monitors]
-    resources = dg.Definitions(resources={"monitoring": Monitoring(root=root)})
+    # What a person materialises takes this executor: with a process for each step most of the time goes into loading.
+    resources = dg.Definitions(resources={"monitoring": Monitoring(root=root)}, executor=dg.in_process_executor)
     return dg.Definitions.merge(shared, resources, *own)
 
 
 def monitor_definitions(monitor: Monitor, *, sensor_seconds: int) -> dg.Definitions:
     """Return everything that belongs to one monitor."""
     hourly_parts, daily_parts = hourly_assets(monitor), daily_assets(monitor)
-    hourly, late_labels = jobs.hourly_job(monitor, _names(hourly_parts)), jobs.late_labels_job(monitor)
-    reference, retraining = jobs.reference_job(monitor), jobs.retraining_job(monitor)
+    hourly = jobs.asset_job(monitor, *jobs.HOURLY_JOB, _names(hourly_parts))
+    again = (jobs.LATE_LABELS, jobs.REFERENCE, jobs.RETRAINING)
+    late_labels, reference, retraining = (jobs.asset_job(monitor, *each) for each in again)
     alerting, probation, rollback = alerting_job(monitor), probation_job(monitor), rollback_job(monitor)
-    daily = [jobs.daily_job(monitor, _names(daily_parts))] if daily_parts else []
+    days = daily_partitions(monitor.start, monitor.end)
+    daily = [(jobs.asset_job(monitor, *jobs.DAILY_JOB, _names(daily_parts)), days)] if days else []
     return dg.Definitions(
         assets=[*hourly_parts, *daily_parts, *model_assets(monitor)],
-        jobs=[hourly, *daily, late_labels, reference, retraining, alerting, probation, rollback],
+        jobs=[hourly, *(job for job, _ in daily), late_labels, reference, retraining, alerting, probation, rollback],
         schedules=[
-            dg.build_schedule_from_partitioned_job(
+            jobs.latest_partition(
                 hourly,
-                name=f"{monitor.model}__every_hour",
-                minute_of_hour=jobs.MINUTES_PAST,
-                description="Has each hour described, evaluated and judged ten minutes after it is over. Switch it on "
-                "first: without it nothing is monitored.",
+                f"{monitor.model}__every_hour",
+                jobs.HOURLY,
+                hourly_partitions(monitor.start, monitor.end),
+                "Has each hour described, evaluated and judged ten minutes after it is over. Switch it on first: "
+                "without it nothing is monitored.",
             ),
             *(
-                dg.build_schedule_from_partitioned_job(
+                jobs.latest_partition(
                     job,
-                    name=f"{monitor.model}__every_day",
-                    hour_of_day=0,
-                    minute_of_hour=jobs.DAILY_MINUTES_PAST,
-                    description="Has the sampled rows of each day looked at when its last hour has been processed, "
-                    "and the health page written.",
+                    f"{monitor.model}__every_day",
+                    jobs.DAILY,
+                    partitions,
+                    "Has the sampled rows of each day looked at when its last hour has been processed, and the health "
+                    "page written.",
                 )
-                for job in daily
+                for job, partitions in daily
             ),
         ],
         sensors=[

@@ -4,25 +4,25 @@ Add what the daily reports need to know of a day here. Keep what is measured on 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.references import Reference
-from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.judge.verdicts import Verdict
+from monitoring_pipeline.settings.monitor import ACTUAL, Monitor
 from monitoring_pipeline.workflow.model_references import reference_rows
-from monitoring_pipeline.workflow.partitions import DAY
+from monitoring_pipeline.workflow.partitions import DAY, day_key, days_of
 from monitoring_pipeline.workflow.resources import Monitoring
 
 SEED = 20_130_101
 """Of everything drawn: a day that is computed again gives the same numbers."""
-
-
-ACTUAL = "actual"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +63,24 @@ def day_samples(
         if columns.version is not None:
             rows = rows.filter(pc.equal(rows[columns.version], version))
         yield day, DaySample(day, day + DAY, reference, logged[version], rows)
+
+
+def judge_days(
+    context: dg.AssetExecutionContext,
+    monitoring: Monitoring,
+    monitor: Monitor,
+    judge: Callable[[Monitoring, Monitor, DaySample], list[Verdict]],
+    facts: Callable[[list[Verdict]], Mapping[str, Any]],
+    *,
+    kind: str,
+) -> tuple[list[Verdict], str]:
+    """Judge the sample of each day of a run, and keep and show it; returns the last day's, or why it has none."""
+    last, missing = list[Verdict](), ""
+    for day, sample in day_samples(monitoring, monitor, days_of(context)):
+        last, missing = ([], sample) if isinstance(sample, str) else (judge(monitoring, monitor, sample), "")
+        monitoring.hourly.write_verdicts(monitor.registry_name, {day + DAY - HOUR: last}, kind=kind)
+        context.add_asset_metadata(facts(last), asset_key=context.asset_key, partition_key=day_key(day))
+    return last, missing
 
 
 def labelled_rows(monitoring: Monitoring, monitor: Monitor, sample: DaySample) -> pa.Table:

@@ -13,13 +13,14 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from urllib.request import urlopen
 
 import sqlalchemy as sa
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.capture.windows import hour_of
 from monitoring_pipeline.errors import MonitoringError, without_password
 from monitoring_pipeline.evaluate.heartbeats import CLOCKS_DIFFER, in_words, silences
+from monitoring_pipeline.notify.channels.connections import opener
 from monitoring_pipeline.notify.delivery import Channel
 from monitoring_pipeline.notify.messages import Message
 from monitoring_pipeline.retrain.promotion import CHAMPION
@@ -31,14 +32,7 @@ from monitoring_pipeline.stores.heartbeats import FOLDER, read_heartbeats
 from monitoring_pipeline.stores.mlflow_alias import version_of_alias
 from monitoring_pipeline.stores.service_probes import probe_database, probe_service
 from monitoring_pipeline.workflow import monitor_checkup
-from monitoring_pipeline.workflow.examination import (
-    Check,
-    Examination,
-    Outcome,
-    Surroundings,
-    failed,
-    side_by_side,
-)
+from monitoring_pipeline.workflow.examination import Check, Examination, Outcome, Surroundings, failed, side_by_side
 
 TIMEOUT_S = 5.0
 CLOCK_SKEW = timedelta(seconds=30)
@@ -111,7 +105,7 @@ def _mlflow(around: Surroundings) -> Iterator[Check]:
         version_of_alias(uri, "", CHAMPION)
         yield Check("mlflow", Outcome.OK, f"{without_password(uri)} can be read")
         return
-    with urlopen(f"{uri.rstrip('/')}/health", timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
+    with opener(raises=True).open(f"{uri.rstrip('/')}/health", timeout=TIMEOUT_S) as answer:
         date = answer.headers["Date"]
     yield Check("mlflow", Outcome.OK, f"{without_password(uri)} answers")
     if date:
@@ -141,7 +135,7 @@ def _services(around: Surroundings) -> Iterator[Check]:
     if not found:
         yield Check("services", Outcome.SKIPPED, "none is named in services.yaml")
     for each in found:
-        token = around.secret(each.token_env) if each.token_env else None
+        token = Credential(around.secret(each.token_env) or "") if each.token_env else None
         probe = probe_service(each.service(), timeout_s=TIMEOUT_S, token=token)
         well = Check(f"service {each.name}", Outcome.OK, f"answers in {probe.latency_ms or 0:.0f} ms")
         yield failed(well.what, probe.problem) if probe.problem else well

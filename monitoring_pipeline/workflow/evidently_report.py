@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from monitoring_pipeline.publish.evidently_report import EvidentlyTest
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.evidently_reports import EvidentlyDay, EvidentlyReports
 from monitoring_pipeline.workflow.daily_samples import SEED, DaySample, day_samples
+from monitoring_pipeline.workflow.monitor_assets import checked
 from monitoring_pipeline.workflow.partitions import day_key, days_of
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import SHOWN, rounded, table
@@ -30,17 +30,9 @@ def report_evidently(
     failed = [test.name for test in made.tests if not test.passed]
     more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     said = f"{len(failed)} of {len(made.tests)} fail: {', '.join(failed[:NAMED])}{more}"
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="evidently_tests_pass",
-                passed=not made.failure and not failed,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=made.failure or (said if failed else f"all {len(made.tests)} pass"),
-                metadata={"failed": len(failed), "tests": len(made.tests)},
-            )
-        ]
-    )
+    said = made.failure or (said if failed else f"all {len(made.tests)} pass")
+    passed = not made.failure and not failed
+    return checked("evidently_tests_pass", said, passed=passed, failed=len(failed), tests=len(made.tests))
 
 
 def _page(monitoring: Monitoring, monitor: Monitor, sample: DaySample) -> EvidentlyDay:
@@ -57,7 +49,7 @@ def _page(monitoring: Monitoring, monitor: Monitor, sample: DaySample) -> Eviden
 
 
 def _facts(made: EvidentlyDay) -> dict[str, Any]:
-    shown = sorted(made.tests, key=_failed_first)[:SHOWN]
+    shown = sorted(made.tests, key=lambda test: (test.passed, test.name))[:SHOWN]
     facts: dict[str, Any] = {
         "tests_passed": sum(test.passed for test in made.tests),
         "tests_failed": sum(not test.passed for test in made.tests),
@@ -75,7 +67,3 @@ def _facts(made: EvidentlyDay) -> dict[str, Any]:
         left = [{"column": name, "why": why} for name, why in made.left_out.items()]
         facts["left_out"] = table(["column", "why"], left[:SHOWN])
     return facts | ({"failure": made.failure} if made.failure else {})
-
-
-def _failed_first(test: EvidentlyTest) -> tuple[bool, str]:
-    return test.passed, test.name

@@ -18,7 +18,8 @@ from monitoring_pipeline.publish.gate_report import plain
 from monitoring_pipeline.serve.assignment import CONTROL, TREATMENT
 from monitoring_pipeline.settings.experiments import Experiment
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.workflow.partitions import DAY, day_key, days_of
+from monitoring_pipeline.workflow.monitor_assets import checked
+from monitoring_pipeline.workflow.partitions import DAY, day_key, days_awaiting_labels, days_of
 from monitoring_pipeline.workflow.resources import Monitoring
 
 KIND, ARMS = "experiments", "experiment_arms"
@@ -38,24 +39,13 @@ def report_experiments(
         context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=day_key(day))
     said = [f"{report.name}: {report.recommendation}: {'; '.join(report.reasons)}" for report in last]
     waiting = all(report.recommendation is Recommendation.CONTINUE for report in last)
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="experiments_go_on",
-                passed=waiting,
-                severity=dg.AssetCheckSeverity.WARN,
-                description="; ".join(said) or "no experiment runs",
-            )
-        ]
-    )
+    return checked("experiments_go_on", "; ".join(said) or "no experiment runs", passed=waiting)
 
 
 def count_arms(monitoring: Monitoring, monitor: Monitor, days: Sequence[datetime]) -> None:
     """Count what each arm of every experiment showed in these days, and in those before whose labels may still come."""
     stages, now = monitoring.stages(monitor), monitoring.now()
-    first = min(days) - max(DAY, monitor.labels.max_delay)
-    for step in range(round((max(days) - first) / DAY) + 1):
-        day = (first + step * DAY).replace(hour=0)
+    for day in days_awaiting_labels(days, monitor.labels.max_delay):
         running = {name: asked for name, asked in monitor.experiments.items() if runs(asked, day)}
         if not running or day < monitor.start - DAY:
             continue

@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.capture.windows import EPOCH, HOUR
 from monitoring_pipeline.evaluate.heartbeats import HEALTH
 from monitoring_pipeline.evaluate.service_health import (
@@ -34,6 +35,7 @@ from monitoring_pipeline.settings.services import KINDS, Services, load_services
 from monitoring_pipeline.stores.health_history import HISTORY, HealthHistory, read_health, write_health
 from monitoring_pipeline.stores.service_probes import probe_database, probe_service, probe_together
 from monitoring_pipeline.workflow.heartbeats import beat
+from monitoring_pipeline.workflow.jobs import op_job
 from monitoring_pipeline.workflow.partitions import last_complete_hour
 from monitoring_pipeline.workflow.resources import Monitoring
 
@@ -75,16 +77,8 @@ def health_job(monitors: Mapping[str, Monitor], apply: Apply) -> dg.JobDefinitio
         # Not before: without a database nobody hears of anything, and then this silence is what is heard.
         beat(monitoring, HEALTH, context.log)
 
-    @dg.job(
-        name="check_services",
-        description="Ask every service of the deployment how it is, and send the canaries. "
-        "The schedule every_five_minutes starts it.",
-        executor_def=dg.in_process_executor,
-    )
-    def check() -> None:
-        ask_services()
-
-    return check
+    said = "Ask every service of the deployment how it is, and send the canaries. "
+    return op_job("check_services", f"{said}The schedule every_five_minutes starts it.", ask_services)
 
 
 def health_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
@@ -130,7 +124,7 @@ def check_health(
             probe_service,
             service,
             timeout_s=timeout_s,
-            token=monitoring.secret(service.token_env) if service.token_env else None,
+            token=Credential(monitoring.secret(service.token_env) or "") if service.token_env else None,
         )
         for name, service in asked.items()
     }

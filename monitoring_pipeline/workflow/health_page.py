@@ -39,6 +39,7 @@ from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import Episode
 from monitoring_pipeline.stores.files import publish
 from monitoring_pipeline.stores.hourly import HourlyStore
+from monitoring_pipeline.workflow.monitor_assets import checked
 from monitoring_pipeline.workflow.monitor_status import monitor_status
 from monitoring_pipeline.workflow.partitions import day_key, days_of
 from monitoring_pipeline.workflow.resources import Monitoring
@@ -411,13 +412,4 @@ def report_health(context: dg.AssetExecutionContext, monitoring: Monitoring, mon
     (made,) = write_health(monitoring, [monitor], every=every)
     facts = {"page": dg.MetadataValue.path(made.path.absolute()), "status": made.page.sentence, "size_bytes": made.size}
     context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=day_key(days_of(context)[-1]))
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="model_is_fine",
-                passed=made.page.status.level is Level.OK,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=made.page.sentence,
-            )
-        ]
-    )
+    return checked("model_is_fine", made.page.sentence, passed=made.page.status.level is Level.OK)

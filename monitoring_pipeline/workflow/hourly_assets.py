@@ -21,12 +21,13 @@ from monitoring_pipeline.publish.charts import line_image
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.engines import describe_hours
 from monitoring_pipeline.workflow.heartbeats import beat_for_hours
-from monitoring_pipeline.workflow.monitor_assets import Group, asset_spec, check_result, computed
+from monitoring_pipeline.workflow.monitor_assets import Group, asset_spec, check_result, checked, computed
 from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import (
     diagnosis_table,
     distance_table,
+    revised_table,
     rounded,
     rule_table,
     verdict_table,
@@ -207,8 +208,7 @@ def report_drift(context: dg.AssetExecutionContext, monitoring: Monitoring, moni
         furthest = max(known, key=lambda signal: signal.value or 0.0)
         said = f"{columns} columns compared; furthest: {furthest.column}, PSI {furthest.value:.2g} in {furthest.window}"
     at = partition_key(max(measured))
-    check = check_result("drift_is_known", said, passed=bool(known), hour=at, known=len(known), columns=columns)
-    return dg.MaterializeResult(check_results=[check])
+    return checked("drift_is_known", said, passed=bool(known), hour=at, known=len(known), columns=columns)
 
 
 def report_performance(
@@ -216,8 +216,11 @@ def report_performance(
 ) -> dg.MaterializeResult:
     """Measure performance of each hour's windows."""
     measured = monitoring.stages(monitor).measure_performance(hours_of(context))
+    first, end = min(measured), max(measured) + HOUR
+    first_seen = monitoring.hourly.read_signals("first_seen", monitor.registry_name, first, end)
     longest = monitor.windows[-1]
     for hour, signals in measured.items():
+        revised = revised_table(first_seen.get(hour, []), signals)
         values = {
             f"{signal.metric.removeprefix('performance.')}_{longest}": rounded(signal.value)
             for signal in signals
@@ -226,14 +229,14 @@ def report_performance(
             and signal.value is not None
             and not signal.segment
         }
-        add(context, context.asset_key, hour, values | {"signals": len(signals)})
+        changed = {"changed_by_late_labels": revised} if revised else {}
+        add(context, context.asset_key, hour, values | changed | {"signals": len(signals)})
     coverage, needed = _coverage(measured[max(measured)], longest), monitor.performance.min_coverage
     said = f"no prediction in the last {longest}"
     if coverage is not None:
         said = f"{coverage:.1%} of the predictions of the last {longest} have labels, {needed:.0%} are needed"
     passed, at = coverage is not None and coverage >= needed, partition_key(max(measured))
-    check = check_result("labels_arrive", said, passed=passed, hour=at, coverage=coverage or 0.0)
-    return dg.MaterializeResult(check_results=[check])
+    return checked("labels_arrive", said, passed=passed, hour=at, coverage=coverage or 0.0)
 
 
 def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
@@ -247,7 +250,7 @@ def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, mo
     changed = list(dict.fromkeys(signal.reason for signal in last if _changed(signal)))
     known = [signal for signal in last if signal.metric.startswith("skew.") and signal.value is not None]
     said = "; ".join(changed[:5]) or (f"{len(known)} comparisons with training" if known else "nothing to compare yet")
-    check = check_result(
+    return checked(
         "features_mean_what_they_meant",
         said,
         passed=bool(known) and not changed,
@@ -256,7 +259,6 @@ def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, mo
         known=len(known),
         changed=len(changed),
     )
-    return dg.MaterializeResult(check_results=[check])
 
 
 def _changed(signal: Signal) -> bool:

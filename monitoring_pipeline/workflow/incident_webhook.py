@@ -7,9 +7,8 @@ notify, and the arguments of `app_of` bring the database and the clock.
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
-from threading import Lock
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -20,9 +19,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import ActionError, StoreError
 from monitoring_pipeline.notify.actions import Action, IncidentNotFoundError, parse_action
-from monitoring_pipeline.notify.channels.signatures import TOLERANCE, keys, verify
+from monitoring_pipeline.notify.channels.signatures import keys, verify
 from monitoring_pipeline.serve.guard import Guard, Rate
 
 RATE = Rate(per_s=20, burst=200)
@@ -44,36 +44,12 @@ class Replays(Protocol):
         ...
 
 
-class RecentMessages:
-    """Replays within one process. Full, it refuses what is new rather than forget what could come again."""
-
-    def __init__(self, *, most: int = 10_000, remembered: timedelta = 2 * TOLERANCE) -> None:
-        self._most, self._remembered = most, remembered
-        self._claimed: dict[str, datetime] = {}
-        self._lock = Lock()
-
-    def claim(self, message_id: str, now: datetime) -> bool:
-        with self._lock:
-            for old in [known for known, at in self._claimed.items() if now - at > self._remembered]:
-                del self._claimed[old]
-            if message_id in self._claimed:
-                return False
-            if len(self._claimed) >= self._most:
-                raise StoreError(f"{self._most} requests within {self._remembered} are as many as are remembered")
-            self._claimed[message_id] = now
-            return True
-
-    def release(self, message_id: str) -> None:
-        with self._lock:
-            self._claimed.pop(message_id, None)
-
-
 def app_of(
     apply: Callable[[Action], Mapping[str, object]],
-    secret: str,
+    secret: Credential,
     *,
     clock: Callable[[], datetime],
-    replays: Replays | None = None,
+    replays: Replays,
     hosts: Sequence[str] = (),
 ) -> Starlette:
     """Return the app: `POST /incidents/actions` carries out one action, `GET /health` says that it listens.
@@ -82,13 +58,12 @@ def app_of(
     apply to the incident as it stands. Requests are signed with `secret` as Standard Webhooks has it; ValueError when
     that is not a secret.
     """
-    keys(secret)
-    known: Replays = replays or RecentMessages()
+    keys(secret.reveal())
 
     async def act(request: Request) -> JSONResponse:
         body, now = await _body(request), clock()
         try:
-            message_id = verify(secret, request.headers, body, now=now)
+            message_id = verify(secret.reveal(), request.headers, body, now=now)
         except ValueError as error:
             raise HTTPException(401, f"The request was not accepted: {error}.") from None
         if len(message_id) > LONGEST_ID:
@@ -98,12 +73,12 @@ def app_of(
 
     def _carry_out(message_id: str, body: bytes, now: datetime) -> dict[str, object]:
         try:
-            if not known.claim(message_id, now):
+            if not replays.claim(message_id, now):
                 raise HTTPException(409, f"webhook-id {message_id!r} was taken already: nothing was done again.")
             try:
                 return dict(apply(_action(body, now)))
             except BaseException:
-                known.release(message_id)
+                replays.release(message_id)
                 raise
         except IncidentNotFoundError as error:
             raise HTTPException(404, str(error)) from None

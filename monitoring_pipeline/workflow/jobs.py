@@ -1,30 +1,80 @@
-"""Jobs over the assets of one monitor.
+"""The forms of jobs and schedules, and the jobs over the assets of one monitor.
 
 Add a job here when people or sensors start a selection of assets together. Keep conditions for starting it out: they
 belong in sensors.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from monitoring_pipeline.settings.monitor import Monitor
 
-LATE_LABELS = ("outcomes", "performance_report", "verdicts")
-RETRAINING = ("training_set", "challenger", "challenger_evaluation", "promotion")
+HOURLY_JOB = (
+    "hourly",
+    "Describe, evaluate and judge an hour of predictions: the heart of monitoring. The schedule every_hour starts it; "
+    "a backfill of any number of hours is one run.",
+)
+DAILY_JOB = (
+    "daily",
+    "Look at the sampled rows of a day, with what is too slow for every hour, and write the health page. The schedule "
+    "every_day starts it.",
+)
+LATE_LABELS = (
+    "late_labels",
+    "Evaluate and judge again exactly the hours whose labels came late or changed. The sensor late_labels starts it.",
+    ("outcomes", "performance_report", "verdicts"),
+)
+REFERENCE = (
+    "reference",
+    "Describe the reference rows of every served version: run it once before the first hour. The sensor model_registry "
+    "starts it for new versions.",
+    ("reference_distributions",),
+)
+RETRAINING = (
+    "retraining",
+    "Train a challenger, compare it with the champion on recent rows, and promote it if it is better. The sensor "
+    "retraining starts it when its triggers say so; launched by hand, the same gate decides.",
+    ("training_set", "challenger", "challenger_evaluation", "promotion"),
+)
+"""Jobs over assets: their names, what the UI says of them, and the assets where they are always the same."""
 
-AssetJob = UnresolvedAssetJobDefinition  # what define_asset_job returns; Dagster has no public name for it
-MINUTES_PAST = 10
-"""Minutes past the hour at which it is processed: the last batches of the log have been flushed by then."""
+HOURLY = "10 * * * *"
+"""When hours are processed: the last batches of the log have been flushed by then."""
 
-DAILY_MINUTES_PAST = 40
-"""Minutes past midnight UTC at which a day is processed: after its last hour, and late hours, have been."""
+DAILY = "40 0 * * *"
+"""When days are processed: after their last hour, and late hours, have been."""
 
 
-def asset_job(monitor: Monitor, name: str, assets: Sequence[str], description: str) -> AssetJob:
+class AssetJob(UnresolvedAssetJobDefinition):
+    """What `define_asset_job` returns, with its assets looked for among those of its model.
+
+    Dagster looks through all assets of a code location for every job: with a hundred monitors for nine seconds.
+    """
+
+    def resolve(self, asset_graph: AssetGraph, *args: Any, **named: Any) -> dg.JobDefinition:
+        return super().resolve(_parts(asset_graph)((self.tags or {})["monitoring/model"]), *args, **named)
+
+
+@lru_cache(maxsize=1)
+def _parts(asset_graph: AssetGraph) -> Callable[[str], AssetGraph]:
+    """Return what gives the part of a graph that is of one model: no asset of a monitor needs one of another's."""
+    assets = defaultdict[str, list[dg.AssetsDefinition]](list)
+    for asset in asset_graph.assets_defs:
+        for model in {key.path[0] for key in (*asset.keys, *(check.asset_key for check in asset.check_keys))}:
+            assets[model].append(asset)
+    return cache(lambda model: AssetGraph.from_assets(assets[model]))
+
+
+def asset_job(monitor: Monitor, name: str, description: str, assets: Sequence[str]) -> AssetJob:
     """Return a job over some of a monitor's assets, run in one process."""
-    return dg.define_asset_job(
+    return AssetJob(
         name=f"{monitor.model}__{name}",
         selection=dg.AssetSelection.assets(*([monitor.model, asset] for asset in assets)),
         description=description,
@@ -33,56 +83,34 @@ def asset_job(monitor: Monitor, name: str, assets: Sequence[str], description: s
     )
 
 
-def hourly_job(monitor: Monitor, assets: Sequence[str]) -> AssetJob:
-    """Return the job the schedule starts, and backfills use."""
-    return asset_job(
-        monitor,
-        "hourly",
-        assets,
-        "Describe, evaluate and judge an hour of predictions: the heart of monitoring. The schedule every_hour starts "
-        "it; a backfill of any number of hours is one run.",
+def op_job(name: str, description: str, *ops: dg.OpDefinition, model: str = "") -> dg.JobDefinition:
+    """Return a job of ops that need nothing of each other, run in one process."""
+
+    @dg.job(
+        name=name,
+        description=description,
+        executor_def=dg.in_process_executor,
+        tags={"monitoring/model": model} if model else None,
     )
+    def own() -> None:
+        for op in ops:
+            op()
+
+    return own
 
 
-def daily_job(monitor: Monitor, assets: Sequence[str]) -> AssetJob:
-    """Return the job of what needs rows rather than profiles."""
-    return asset_job(
-        monitor,
-        "daily",
-        assets,
-        "Look at the sampled rows of a day, with what is too slow for every hour, and write the health page. "
-        "The schedule every_day starts it.",
-    )
+def latest_partition(
+    job: AssetJob, name: str, cron: str, partitions: dg.TimeWindowPartitionsDefinition, description: str
+) -> dg.ScheduleDefinition:
+    """Return the schedule that requests the last partition that is over.
 
+    Dagster's own asks the job for its partitions, and so has two jobs of every monitor resolved in each run's process.
+    """
 
-def late_labels_job(monitor: Monitor) -> AssetJob:
-    """Return the job for hours that have been processed and whose labels have changed since."""
-    return asset_job(
-        monitor,
-        "late_labels",
-        LATE_LABELS,
-        "Evaluate and judge again exactly the hours whose labels came late or changed. The sensor late_labels starts "
-        "it.",
-    )
+    @dg.schedule(name=name, job=job, cron_schedule=cron, execution_timezone="UTC", description=description)
+    def latest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        with partition_loading_context(effective_dt=context.scheduled_execution_time):
+            key = partitions.get_last_partition_key()
+        return dg.SkipReason("nothing is over yet") if key is None else dg.RunRequest(run_key=key, partition_key=key)
 
-
-def reference_job(monitor: Monitor) -> AssetJob:
-    """Return the job that builds what serving is compared with."""
-    return asset_job(
-        monitor,
-        "reference",
-        ("reference_distributions",),
-        "Describe the reference rows of every served version: run it once before the first hour. "
-        "The sensor model_registry starts it for new versions.",
-    )
-
-
-def retraining_job(monitor: Monitor) -> AssetJob:
-    """Return the job of one retraining, from its training set to the promotion or the reason against it."""
-    return asset_job(
-        monitor,
-        "retraining",
-        RETRAINING,
-        "Train a challenger, compare it with the champion on recent rows, and promote it if it is better. "
-        "The sensor retraining starts it when its triggers say so; launched by hand, the same gate decides.",
-    )
+    return latest

@@ -21,15 +21,11 @@ from monitoring_pipeline.workflow.tables import Cell, rounded, table
 from monitoring_pipeline.workflow.training import collect_training_set, train_challenger
 
 
-def model_assets(monitor: Monitor) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def model_assets(monitor: Monitor) -> list[dg.AssetsDefinition]:
     """Return references and retraining of one monitor, and the outside data its lineage starts from."""
     spec, mlflow = partial(asset_spec, monitor), ("mlflow",)
     retraining = partial(spec, group=Group.RETRAIN, page="retraining.md")
-
-    def references(_: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
-        return materialise_references(monitoring, monitor)
-
-    return [
+    sources = [
         spec(
             "prediction_log",
             Group.SOURCES,
@@ -49,9 +45,12 @@ def model_assets(monitor: Monitor) -> list[dg.AssetsDefinition | dg.AssetSpec]:
             page="bring-your-own-model.md",
             kinds=mlflow,
         ),
+    ]
+    return [
+        dg.AssetsDefinition(specs=sources),  # bare, Dagster would make one definition of those of all monitors
         computed(
             monitor,
-            references,
+            lambda _, monitoring, own: materialise_references(monitoring, own),
             spec(
                 "reference_distributions",
                 Group.DESCRIBE,

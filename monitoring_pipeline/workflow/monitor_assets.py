@@ -88,6 +88,13 @@ def check_result(
     return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, description=said, metadata=facts)
 
 
+def checked(
+    name: str, said: str, *, passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN, **facts: Any
+) -> dg.MaterializeResult:
+    """Return a materialisation with one check: see `check_result`."""
+    return dg.MaterializeResult(check_results=[check_result(name, said, passed=passed, severity=severity, **facts)])
+
+
 def model_link(deployment: Deployment, name: str, version: str) -> dg.MetadataValue[Any]:
     """Return a link to a version in MLflow's pages or, where no server is asked, the command that shows them."""
     uri = without_password(deployment.tracking_uri)

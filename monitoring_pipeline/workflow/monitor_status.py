@@ -4,7 +4,7 @@ Add here what is shown of every monitor at once. Keep out what the status is: th
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitoring_pipeline.capture.windows import HOUR
@@ -45,7 +45,10 @@ def monitor_status(monitor: Monitor, hourly: HourlyStore, incidents: Sequence[In
     judged = [hour for hour in hourly.hours("rules", model) if hour + HOUR <= now]
     outcomes = _said(hourly, model, judged[-1]) if judged else {}
     informative = monitor.grouping().informative
-    return status_of(outcomes, now=now, incidents=incidents, informative=informative, end=monitor.end)
+    status = status_of(outcomes, now=now, incidents=incidents, informative=informative, end=monitor.end)
+    if status.last_hour is None and (before := hourly.expired("rules", model)) is not None:
+        return replace(status, because=f"what was judged before {before:%Y-%m-%d} has expired, by its `retention`")
+    return status
 
 
 def _said(hourly: HourlyStore, model: str, last: datetime) -> dict[datetime, list[RuleOutcome]]:

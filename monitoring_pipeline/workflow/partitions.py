@@ -4,7 +4,7 @@ Add arithmetic between partitions and hours here. Keep other time zones out: a l
 that exists twice, or never.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -43,6 +43,12 @@ def day_key(day: datetime) -> str:
 def days_of(context: dg.AssetExecutionContext) -> list[datetime]:
     """Return the days a run covers: one, or every day of a range."""
     return hours_of(context)[::24]
+
+
+def days_awaiting_labels(days: Sequence[datetime], delay: timedelta) -> list[datetime]:
+    """Return all days up to the last of `days` whose labels may have come since, those before the first included."""
+    first = min(days) - max(DAY, delay)
+    return [(first + step * DAY).replace(hour=0) for step in range(round((max(days) - first) / DAY) + 1)]
 
 
 def partition_key(hour: datetime) -> str:

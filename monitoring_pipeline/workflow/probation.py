@@ -16,13 +16,16 @@ from monitoring_pipeline.publish.gate_report import plain
 from monitoring_pipeline.retrain.promotion import CHAMPION
 from monitoring_pipeline.retrain.registry import ModelVersion
 from monitoring_pipeline.retrain.rollback import Probation, look_at, replaced_version, rolled_back_from
+from monitoring_pipeline.settings.logs import ParquetLog
 from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.workflow.jobs import op_job
 from monitoring_pipeline.workflow.model_news import open_incident_once
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.rollback import RollbackAsked
+from monitoring_pipeline.workflow.storage import rows_kept
 
 SPAN = timedelta(days=30)
-"""How long after its promotion a champion is looked at: a worse one shows in its performance by then."""
+"""How long after its promotion a champion is looked at, unless its rows go before: later it shows in performance."""
 
 ROWS, RESULT, PROPOSED = "probation_rows", "probation", "rollback_proposed_at"
 """Tags of a champion: the rows of its last look and since when it was champion, what came of it, and when it was found
@@ -60,7 +63,8 @@ def standing_of(monitoring: Monitoring, monitor: Monitor) -> Standing | None:
     if champion is None or "deployed_at" not in champion.tags or rolled_back_from(versions, champion.version):
         return None
     since, previous = datetime.fromisoformat(champion.tags["deployed_at"]), replaced_version(versions, champion.version)
-    if previous is None or monitoring.now() - since > SPAN:
+    kept = rows_kept(monitor) if isinstance(monitor.log, ParquetLog) else None  # other logs are nobody's to tidy
+    if previous is None or monitoring.now() - since > min(SPAN, kept or SPAN):
         return None
     return Standing(champion, previous, since)
 
@@ -137,17 +141,9 @@ def probation_job(monitor: Monitor) -> dg.JobDefinition:
         looks = look_at_champion(monitoring, monitor)
         context.add_output_metadata({"looks": dg.MetadataValue.md("\n".join(f"- {plain(look)}" for look in looks))})
 
-    @dg.job(
-        name=f"{monitor.model}__probation",
-        description="Compare a new champion with the version it replaced, on the first rows it served. "
-        "The sensor probation starts it.",
-        executor_def=dg.in_process_executor,
-        tags={"monitoring/model": monitor.model},
-    )
-    def probation() -> None:
-        compare_with_previous()
-
-    return probation
+    said = "Compare a new champion with the version it replaced, on the first rows it served. "
+    name = f"{monitor.model}__probation"
+    return op_job(name, f"{said}The sensor probation starts it.", compare_with_previous, model=monitor.model)
 
 
 def probation_sensor(

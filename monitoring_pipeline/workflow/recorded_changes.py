@@ -143,10 +143,7 @@ def _shown(value: str | None) -> str:
 def _events(instance: dg.DagsterInstance, key: dg.AssetKey, start: datetime, end: datetime) -> Iterator[Change]:
     asked = dg.AssetRecordsFilter(asset_key=key, after_timestamp=start.timestamp(), before_timestamp=end.timestamp())
     name = key.to_user_string()
-    for what, fetch in (
-        ("materialised", instance.fetch_materializations),
-        ("observed", instance.fetch_observations),
-    ):
+    for what, fetch in (("materialised", instance.fetch_materializations), ("observed", instance.fetch_observations)):
         for record in fetch(asked, limit=EVENTS_PER_ASSET).records:
             partition = f", partition {record.partition_key}" if record.partition_key else ""
             run = f" by run {record.run_id}" if record.run_id else ""

@@ -150,9 +150,7 @@ def operations_report(
     return _all(
         monitor,
         hours,
-        {
-            "operations": lambda: operations_by_version(model, served.operations, hours, serving),
-        }
+        {"operations": lambda: operations_by_version(model, served.operations, hours, serving)}
         | ({"freshness": freshness} if fresh.sources else {}),
     )
 

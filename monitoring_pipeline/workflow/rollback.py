@@ -12,6 +12,7 @@ from monitoring_pipeline.retrain.rollback import Plan, carry_out_rollback, plan_
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.decision_store import Episode, EpisodeStatus, asked_by_hand
 from monitoring_pipeline.workflow.episodes import first_run_id
+from monitoring_pipeline.workflow.jobs import op_job
 from monitoring_pipeline.workflow.model_news import note_on_incidents, open_incident_once
 from monitoring_pipeline.workflow.resources import Monitoring
 
@@ -69,14 +70,10 @@ def rollback_job(monitor: Monitor) -> dg.JobDefinition:
         facts = {"champion": str(episode.outcome["to"]), "reason": str(episode.outcome["why"])}
         context.log_event(dg.AssetMaterialization([monitor.model, "promotion"], metadata=facts))
 
-    @dg.job(
-        name=f"{monitor.model}__rollback",
-        description="Point the alias champion back to the version before, and tell why. Launched by hand, or "
-        "by the sensor probation where rollbacks are automatic.",
-        executor_def=dg.in_process_executor,
-        tags={"monitoring/model": monitor.model},
+    return op_job(
+        f"{monitor.model}__rollback",
+        "Point the alias champion back to the version before, and tell why. Launched by hand, or by the sensor "
+        "probation where rollbacks are automatic.",
+        move_alias_back,
+        model=monitor.model,
     )
-    def rollback() -> None:
-        move_alias_back()
-
-    return rollback

@@ -17,7 +17,6 @@ from monitoring_pipeline.judge.drift_types import SeriesKey
 from monitoring_pipeline.judge.recorded_facts import RECENT
 from monitoring_pipeline.judge.root_causes import Cause, newest_diagnosis, rank_causes
 from monitoring_pipeline.judge.served import served_verdicts
-from monitoring_pipeline.judge.verdicts import Verdict
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.signal_tables import verdicts_of
 from monitoring_pipeline.workflow.recorded_changes import changes_before
@@ -42,10 +41,10 @@ def find_root_causes(
     diagnoses = store.read_diagnoses(model, end - RECENT, end)
     tables = store.read("verdicts", model, start, end)
     whole = {hour, newest_diagnosis(diagnoses, hour)}
-    verdicts = {at: _verdicts(table if at in whole else _telling(table)) for at, table in tables.items()}
+    verdicts = {at: verdicts_of(table if at in whole else _telling(table)) for at, table in tables.items()}
     for kind in DAILY_REPORTS:  # kept with the last hour of a day that is over
         for at, table in store.read(kind, model, end - RECENT, end).items():
-            verdicts.setdefault(at, []).extend(_verdicts(_telling(table)))
+            verdicts.setdefault(at, []).extend(verdicts_of(_telling(table)))
     counts = store.read_served(model, start - SERVING_LOOKBACK, end)
     version = serving_version(counts, hour)
     columns = monitor.columns
@@ -64,10 +63,6 @@ def _telling(table: pa.Table) -> pa.Table:
     """Return what was breached, and all that is known of performance: what it was before is compared with."""
     breached = pc.is_in(table["level"], pa.array(["warning", "critical"]))
     return table.filter(pc.or_(breached, pc.is_in(table["metric"], pa.array(sorted(PERFORMANCE)))))
-
-
-def _verdicts(table: pa.Table) -> list[Verdict]:
-    return verdicts_of(table)
 
 
 def _history(

@@ -8,42 +8,27 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from monitoring_pipeline.capture.windows import HOUR, window_name
+from monitoring_pipeline.capture.windows import window_name
 from monitoring_pipeline.describe.blocks import Calibration
 from monitoring_pipeline.evaluate.exact import exact_signals
 from monitoring_pipeline.evaluate.multivariate import calibrate_multivariate, multivariate_signals
 from monitoring_pipeline.judge.families import judge_by_p_value
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.workflow.daily_samples import SEED, DaySample, day_samples
-from monitoring_pipeline.workflow.partitions import DAY, day_key, days_of
+from monitoring_pipeline.workflow.daily_samples import SEED, DaySample, judge_days
+from monitoring_pipeline.workflow.monitor_assets import checked
+from monitoring_pipeline.workflow.partitions import DAY
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import Cell, rounded, table
 
 
 def report_samples(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Test each day's sample against the reference rows of the version that served most of it."""
-    last: list[Verdict] = []
-    missing = ""
-    for day, sample in day_samples(monitoring, monitor, days_of(context)):
-        missing = sample if isinstance(sample, str) else ""
-        last = [] if isinstance(sample, str) else sample_verdicts(monitoring, monitor, sample)
-        monitoring.hourly.write_verdicts(monitor.registry_name, {day + DAY - HOUR: last}, kind="sample_verdicts")
-        facts: dict[str, Any] = {"together": _together(last)} | _numbers(last)
-        context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=day_key(day))
+    last, missing = judge_days(context, monitoring, monitor, sample_verdicts, _facts, kind="sample_verdicts")
     moved = [verdict.signal.metric for verdict in last if verdict.level.rank > 0]
     known = [verdict for verdict in last if verdict.level is not Level.UNKNOWN]
     said = f"drifted by {', '.join(moved)}" if moved else f"{len(known)} of {len(last)} tests are known, none is beyond"
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="features_move_together_as_they_did",
-                passed=bool(known) and not moved,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=missing or said,
-            )
-        ]
-    )
+    return checked("features_move_together_as_they_did", missing or said, passed=bool(known) and not moved)
 
 
 def sample_verdicts(monitoring: Monitoring, monitor: Monitor, sample: DaySample) -> list[Verdict]:
@@ -73,7 +58,7 @@ def sample_verdicts(monitoring: Monitoring, monitor: Monitor, sample: DaySample)
     return together + judge_by_p_value(list(exact), rate=None)
 
 
-def _together(verdicts: list[Verdict]) -> dg.TableMetadataValue:
+def _facts(verdicts: list[Verdict]) -> dict[str, Any]:
     rows: list[dict[str, Cell]] = [
         {
             "test": verdict.signal.metric,
@@ -86,17 +71,14 @@ def _together(verdicts: list[Verdict]) -> dg.TableMetadataValue:
         for verdict in verdicts
         if verdict.signal.metric.startswith("multivariate.")
     ]
-    return table(["test", "level", "value", "p", "columns", "why"], rows)
+    numbers = {
+        verdict.signal.metric.replace(".", "_"): rounded(verdict.signal.value)
+        for verdict in verdicts
+        if verdict.signal.value is not None and not verdict.signal.column
+    }
+    return {"together": table(["test", "level", "value", "p", "columns", "why"], rows)} | numbers
 
 
 def _given_away_by(verdict: Verdict) -> list[str]:
     columns = verdict.signal.detail.get("columns")
     return [str(each["column"]) for each in columns] if isinstance(columns, list) else []
-
-
-def _numbers(verdicts: list[Verdict]) -> dict[str, float]:
-    return {
-        verdict.signal.metric.replace(".", "_"): rounded(verdict.signal.value)
-        for verdict in verdicts
-        if verdict.signal.value is not None and not verdict.signal.column
-    }

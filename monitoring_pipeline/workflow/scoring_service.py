@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from fastapi import FastAPI
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.capture.labels import touched_hours
 from monitoring_pipeline.capture.privacy import PrivateLabelLog, is_digest
 from monitoring_pipeline.describe.columns import ColumnRole
@@ -84,7 +85,7 @@ def scoring_service(
     clock: Callable[[], datetime],
     rate: float = 1.0,
     poll_s: float = 10.0,
-    api_keys: Sequence[str] = (),
+    api_keys: Sequence[Credential] = (),
     router: Router | None = None,
     secret: Secret = lambda _variable: None,
     hosts: Sequence[str] = (),
@@ -121,9 +122,9 @@ def scoring_service(
         predictions,
         model,
         contract.schema,
+        _folder(deployment) / "spool",
         rate=rate,
         complete=lambda rows: with_shadow(rows, models.serving),
-        ledgers=_folder(deployment) / "ledgers",
     )
 
     def store_labels(rows: pa.Table) -> None:

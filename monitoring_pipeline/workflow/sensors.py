@@ -4,18 +4,23 @@ Add a sensor here when something outside a schedule has to start a run. Keep it 
 at stores, asks a pure function, and requests runs whose keys make repeating it harmless.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 
+from monitoring_pipeline.capture.labels import hours_of_labels_ahead
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.errors import ReferenceError, RegistryUnreachableError
 from monitoring_pipeline.evaluate.heartbeats import DAEMON
 from monitoring_pipeline.judge.rules import RuleState
 from monitoring_pipeline.notify.alerts import Status
 from monitoring_pipeline.retrain.promotion import CHAMPION
+from monitoring_pipeline.settings.logs import ParquetLog
 from monitoring_pipeline.settings.monitor import Monitor
+from monitoring_pipeline.stores.files import digest
+from monitoring_pipeline.stores.parquet import ParquetPredictionLog
 from monitoring_pipeline.workflow.alerting import evaluated, notifications_of
 from monitoring_pipeline.workflow.heartbeats import beat
 from monitoring_pipeline.workflow.jobs import AssetJob
@@ -28,6 +33,9 @@ CATCH_UP_HOURS = 31 * 24
 
 GRACE = timedelta(minutes=15)
 """How long an hour that is over is left to the schedule before it counts as missed."""
+
+LATE_PREDICTIONS = timedelta(days=7)
+"""How long it is watched whether an hour gets more predictions: a service that was killed may have kept some."""
 
 RETRY_EVERY = timedelta(minutes=15)
 """How often hours whose run failed are tried again: an hour that cannot be processed must not start a run a minute."""
@@ -63,10 +71,11 @@ def missed_hours_sensor(monitor: Monitor, job: AssetJob, *, seconds: int) -> dg.
         if not monitoring.references.any_of(monitor.registry_name):
             # Described now, these hours would stay without profiles; the schedule still shows new ones as unknown.
             return dg.SkipReason(f"no version of {monitor.registry_name} has a reference: materialise it first")
-        missed = hours_to_process(monitoring, monitor, monitoring.now())
+        attempt = (monitoring.now() - monitor.start) // RETRY_EVERY
+        missed = hours_to_process(monitoring, monitor, monitoring.now(), again=context.cursor != str(attempt))
+        context.update_cursor(str(attempt))
         if not missed:
             return dg.SkipReason("every complete hour has been processed")
-        attempt = (monitoring.now() - monitor.start) // RETRY_EVERY
         portions = [
             portion
             for first, last in ranges(missed[:CATCH_UP_HOURS])
@@ -94,15 +103,19 @@ def _portions(
     yield from _portions(instance, job, middle + HOUR, last)
 
 
-def hours_to_process(monitoring: Monitoring, monitor: Monitor, now: datetime) -> list[datetime]:
+def hours_to_process(monitoring: Monitoring, monitor: Monitor, now: datetime, *, again: bool = True) -> list[datetime]:
     """Return the hours of a monitor that are over, and left to the schedule long enough, without verdicts.
 
-    An hour in which a reference could not be read is one of them again once it can be.
+    An hour in which a reference could not be read is one of them `again` once it can be; so is one of the last days
+    with predictions that were logged after it had been described. To find out takes a look at every hour's files.
     """
     last = last_complete_hour(now - GRACE)
     if monitor.end is not None:
         last = min(last, monitor.end - HOUR)
-    done = set(monitoring.hourly.hours("verdicts", monitor.registry_name)) - readable_again(monitoring, monitor)
+    done = set(monitoring.hourly.hours("verdicts", monitor.registry_name))
+    if again:
+        late = logged_late(monitoring, monitor, {hour for hour in done if hour > now - LATE_PREDICTIONS})
+        done -= readable_again(monitoring, monitor) | late
     # What has expired has been processed, or can no longer be.
     start = max(monitor.start, monitoring.hourly.expired("verdicts", monitor.registry_name) or monitor.start)
     span = round((last - start) / HOUR) + 1
@@ -110,19 +123,29 @@ def hours_to_process(monitoring: Monitoring, monitor: Monitor, now: datetime) ->
 
 
 def readable_again(monitoring: Monitoring, monitor: Monitor) -> set[datetime]:
-    """Return the hours that were computed without a reference which can be read by now."""
-    model, readable = monitor.registry_name, dict[str, bool]()
-    found = set()
-    for hour in monitoring.hourly.hours("unread", model):
-        versions = monitoring.hourly.read("unread", model, hour, hour + HOUR)[hour]["version"].to_pylist()
-        for version in versions:
-            if version not in readable:
-                try:
-                    readable[version] = monitoring.references.fetch(model, version) is not None
-                except (ReferenceError, RegistryUnreachableError):
-                    readable[version] = False
-        found |= {hour} if all(readable[version] for version in versions) else set()
-    return found
+    """Return the hours, of the newest ones, that were computed without a reference which can be read by now."""
+    model, store = monitor.registry_name, monitoring.hourly
+    hours = store.hours("unread", model)[-CATCH_UP_HOURS:]
+    unread = store.read("unread", model, hours[0], hours[-1] + HOUR, ["version"]) if hours else {}
+    versions = {hour: set(table["version"].to_pylist()) for hour, table in unread.items()}
+    readable = {version for version in set().union(*versions.values()) if _is_readable(monitoring, model, version)}
+    return {hour for hour, needed in versions.items() if needed <= readable}
+
+
+def logged_late(monitoring: Monitoring, monitor: Monitor, hours: Iterable[datetime]) -> set[datetime]:
+    """Return the hours with predictions that were logged after the hour had been described, where files can tell."""
+    if not isinstance(monitor.log, ParquetLog):
+        return set()
+    model, log = monitor.registry_name, ParquetPredictionLog(monitoring.data, monitor.columns)
+    described = {hour: monitoring.hourly.written_at("intake", model, hour) for hour in hours}
+    return {hour for hour, moment in described.items() if moment and log.added_since(model, hour, moment)}
+
+
+def _is_readable(monitoring: Monitoring, model: str, version: str) -> bool:
+    try:
+        return monitoring.references.fetch(model, version) is not None
+    except (ReferenceError, RegistryUnreachableError):
+        return False
 
 
 def late_labels_sensor(monitor: Monitor, job: AssetJob, hourly: AssetJob, *, seconds: int) -> dg.SensorDefinition:
@@ -136,26 +159,50 @@ def late_labels_sensor(monitor: Monitor, job: AssetJob, hourly: AssetJob, *, sec
         "it on where labels are later than predictions.",
     )
     def late_labels(context: dg.SensorEvaluationContext, monitoring: Monitoring) -> dg.SensorResult | dg.SkipReason:
-        after = int(context.cursor or 0)
-        log = monitoring.stages(monitor).labels
-        arrivals = log.arrivals(monitor.registry_name, after=after, limit=ARRIVALS_PER_TICK)
-        if not arrivals:
-            return dg.SkipReason(f"no labels since arrival {after}")
+        cursor, labelled = newly_labelled(monitoring, monitor, context.cursor or "0")
+        if cursor == (context.cursor or "0"):
+            return dg.SkipReason(f"no labels since arrival {cursor.partition(' ')[0]}")
         # A run that is under way may have read the labels before these arrived, and has not said which hours it does.
         # Looked up after the arrivals and before the hours, or one that starts or ends meanwhile would be overlooked.
         if running := _runs_in_progress(context.instance, hourly.name, ALL_ASSETS):
             return dg.SkipReason(f"{running} run(s) in progress that may or may not have seen the newest labels")
-        newest = arrivals[-1].sequence
         processed = set(monitoring.hourly.hours("outcomes", monitor.registry_name))
         # An hour that has not been processed reads these labels when it is.
-        hours = {hour for arrival in arrivals for hour in arrival.hours} & processed
+        name = cursor if cursor.isdigit() else digest(cursor.encode())
         requests = [
-            dg.RunRequest(run_key=f"labels:{newest}:{first:%Y-%m-%dT%H}", tags=range_tags(first, last))
-            for first, last in ranges(hours)
+            dg.RunRequest(run_key=f"labels:{name}:{first:%Y-%m-%dT%H}", tags=range_tags(first, last))
+            for first, last in ranges(labelled & processed)
         ]
-        return dg.SensorResult(run_requests=requests, cursor=str(newest))
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return late_labels
+
+
+def newly_labelled(monitoring: Monitoring, monitor: Monitor, cursor: str) -> tuple[str, set[datetime]]:
+    """Return the hours whose labels arrived, or came true, since a cursor; and the next cursor.
+
+    That is the number of the newest arrival, and the hours with labels whose time is ahead of the clock until then.
+    """
+    number, _, rest = cursor.partition(" ")
+    ahead = {datetime.fromisoformat(hour): moment for hour, moment in json.loads(rest or "{}").items()}
+    stages, now = monitoring.stages(monitor), monitoring.now()
+    arrivals = stages.labels.arrivals(monitor.registry_name, after=int(number), limit=ARRIVALS_PER_TICK)
+    due = {hour for hour, moment in ahead.items() if datetime.fromisoformat(moment) <= now}
+    if not arrivals and not due:
+        return cursor, set()
+    waiting = hours_of_labels_ahead(
+        stages.labels,
+        stages.predictions,
+        model=monitor.registry_name,
+        columns=monitor.labels.columns(),
+        id_column=monitor.columns.prediction_id,
+        max_delay=monitor.labels.max_delay,
+        now=now,
+    )
+    number = str(arrivals[-1].sequence) if arrivals else number
+    rest = json.dumps({f"{hour:%Y-%m-%dT%H:%MZ}": f"{moment:%Y-%m-%dT%H:%MZ}" for hour, moment in waiting.items()})
+    hours = {hour for arrival in arrivals for hour in arrival.hours} | due
+    return f"{number} {rest}" if waiting else number, hours
 
 
 def alerting_sensor(monitor: Monitor, job: dg.JobDefinition, *, seconds: int) -> dg.SensorDefinition:

@@ -30,7 +30,8 @@ from monitoring_pipeline.evaluate.shadow import (
 from monitoring_pipeline.evaluate.signals import Signal
 from monitoring_pipeline.serve.routing import SHADOW, SHADOW_SCORE, SHADOW_VERSION
 from monitoring_pipeline.settings.monitor import ACTUAL, Monitor
-from monitoring_pipeline.workflow.partitions import DAY, day_key, days_of
+from monitoring_pipeline.workflow.monitor_assets import checked
+from monitoring_pipeline.workflow.partitions import DAY, day_key, days_awaiting_labels, days_of
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.stages import Stages
 from monitoring_pipeline.workflow.tables import Cell, rounded, table
@@ -75,16 +76,8 @@ def report_shadow(context: dg.AssetExecutionContext, monitoring: Monitoring, mon
         if last:
             context.add_asset_metadata(_facts(last), asset_key=context.asset_key, partition_key=day_key(day))
     good = last is None or last.recommendation not in (Recommendation.WORSE, Recommendation.UNKNOWN)
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="shadow_is_no_worse",
-                passed=good,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=f"{last.recommendation}: {last.reason}" if last else "there is no shadow",
-            )
-        ]
-    )
+    said = f"{last.recommendation}: {last.reason}" if last else "there is no shadow"
+    return checked("shadow_is_no_worse", said, passed=good)
 
 
 def keep_rows(monitoring: Monitoring, monitor: Monitor, days: Sequence[datetime]) -> dict[datetime, int]:
@@ -93,10 +86,8 @@ def keep_rows(monitoring: Monitoring, monitor: Monitor, days: Sequence[datetime]
     Returns how many there were in each day that was read, whether or not all of them were kept.
     """
     stages, now, store, model = monitoring.stages(monitor), monitoring.now(), monitoring.hourly, monitor.registry_name
-    first = min(days) - max(DAY, monitor.labels.max_delay)
     scored = dict.fromkeys(days, 0)
-    for step in range(round((max(days) - first) / DAY) + 1):
-        day = (first + step * DAY).replace(hour=0)
+    for day in days_awaiting_labels(days, monitor.labels.max_delay):
         last = day + DAY - HOUR
         kept = store.read(ROWS, model, last, day + DAY).get(last)
         if kept is None or day in scored:

@@ -9,14 +9,14 @@ from typing import Any
 
 import dagster as dg
 
-from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.evaluate.slices import slice_signals
 from monitoring_pipeline.judge.families import judge_by_p_value
 from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.publish.charts import MARKS, NO_BREAK
 from monitoring_pipeline.settings.monitor import Monitor
-from monitoring_pipeline.workflow.daily_samples import DaySample, day_samples, labelled_rows
-from monitoring_pipeline.workflow.partitions import DAY, day_key, days_of
+from monitoring_pipeline.workflow.daily_samples import DaySample, judge_days, labelled_rows
+from monitoring_pipeline.workflow.monitor_assets import checked
+from monitoring_pipeline.workflow.partitions import DAY
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import Cell, table
 
@@ -25,27 +25,12 @@ WORST, WORSENED, FOUND = (f"performance.{name}" for name in ("worst_slice", "sli
 
 def report_slices(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Search the labelled rows of each day's sample."""
-    last: list[Verdict] = []
-    missing = ""
-    for day, sample in day_samples(monitoring, monitor, days_of(context)):
-        missing = sample if isinstance(sample, str) else ""
-        last = [] if isinstance(sample, str) else slice_verdicts(monitoring, monitor, sample)
-        monitoring.hourly.write_verdicts(monitor.registry_name, {day + DAY - HOUR: last}, kind="slice_verdicts")
-        context.add_asset_metadata(_facts(last), asset_key=context.asset_key, partition_key=day_key(day))
+    last, missing = judge_days(context, monitoring, monitor, slice_verdicts, _facts, kind="slice_verdicts")
     searched = next((verdict for verdict in last if verdict.signal.metric == FOUND), None)
     worse = [verdict.signal.reason for verdict in last if verdict.level.rank > 0]
     said = missing or "; ".join(worse) or (searched.signal.reason if searched else "nothing was searched")
-    return dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="no_slice_got_worse",
-                passed=searched is not None and searched.level is not Level.UNKNOWN and not worse,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=said,
-                metadata={"worse": len(worse)},
-            )
-        ]
-    )
+    passed = searched is not None and searched.level is not Level.UNKNOWN and not worse
+    return checked("no_slice_got_worse", said, passed=passed, worse=len(worse))
 
 
 def slice_verdicts(monitoring: Monitoring, monitor: Monitor, sample: DaySample) -> list[Verdict]:

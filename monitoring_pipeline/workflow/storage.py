@@ -6,6 +6,7 @@ Add here what has to be done once a day for all models. Keep what goes at which 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
@@ -16,8 +17,9 @@ from monitoring_pipeline.settings.retention import Retention
 from monitoring_pipeline.stores.hourly import HourlyStore
 from monitoring_pipeline.stores.hours import DAY
 from monitoring_pipeline.stores.objects import Place
-from monitoring_pipeline.stores.retention import Limits, Removal, compact, remove_expired
+from monitoring_pipeline.stores.retention import Limits, Removal, compact, remove_expired, remove_training_rows
 from monitoring_pipeline.workflow.episodes import EPISODE_TAG
+from monitoring_pipeline.workflow.jobs import op_job
 from monitoring_pipeline.workflow.reports import performance_reach
 from monitoring_pipeline.workflow.resources import Monitoring, wall_clock
 from monitoring_pipeline.workflow.stages import DIAGNOSED_SPAN
@@ -54,11 +56,7 @@ def limits_of(monitor: Monitor, now: datetime) -> Limits | None:
     asked = monitor.retention
     if asked is None:
         return None
-    drift, training, volume = monitor.drift_policy(), monitor.retraining, monitor.quality.volume_policy(monitor.lengths)
-    trained_on = timedelta(0) if training.trainer is None else training.training_window
-    rows = None  # a training set of all there is needs all of it
-    if trained_on is not None:
-        rows = max(asked.hot, monitor.labels.max_delay, trained_on + training.holdout + monitor.labels.maturity)
+    drift, volume, rows = monitor.drift_policy(), monitor.quality.volume_policy(monitor.lengths), rows_kept(monitor)
     hours = max(
         *(asked.warm, drift.reach, performance_reach(monitor), volume.reach, DIAGNOSED_SPAN),
         *(monitor.labels_policy().reach, monitor.objectives_policy().period),
@@ -73,12 +71,26 @@ def limits_of(monitor: Monitor, now: datetime) -> Limits | None:
     )
 
 
-def tidy(monitor: Monitor, place: Place, now: datetime, *, dry_run: bool) -> Tidied:
-    """Make one file a day of old hourly ones, and remove what has expired."""
+def rows_kept(monitor: Monitor) -> timedelta | None:
+    """Return for how long rows as they were logged stay at least; None for ever."""
+    asked, training = monitor.retention, monitor.retraining
+    trained_on = timedelta(0) if training.trainer is None else training.training_window
+    if asked is None or trained_on is None:  # a training set of all there is needs all of it
+        return None
+    return max(asked.hot, monitor.labels.max_delay, trained_on + training.holdout + monitor.labels.maturity)
+
+
+def tidy(monitor: Monitor, place: Place, now: datetime, *, here: Path | None = None, dry_run: bool) -> Tidied:
+    """Make one file a day of old hourly ones, and remove what has expired.
+
+    `here` is the folder of this machine that retrainings work in, where it is not `place`.
+    """
     store, model, limits = HourlyStore(place), monitor.registry_name, limits_of(monitor, now)
+    before = (now - (monitor.retention or Retention()).hot).replace(hour=0, minute=0, second=0, microsecond=0)
     removed = remove_expired(store, place, model, limits, dry_run=dry_run) if limits is not None else []
-    hot = (monitor.retention or Retention()).hot
-    saved = 0 if dry_run else compact(store, place, model, before=(now - hot).replace(hour=0, minute=0))
+    if limits is not None and isinstance(folder := here or place, Path):
+        removed += remove_training_rows(folder / "retraining" / monitor.model, before, dry_run=dry_run)
+    saved = 0 if dry_run else compact(store, place, model, before=before)
     return Tidied(monitor.model, saved, tuple(removed))
 
 
@@ -123,13 +135,16 @@ def storage_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
         failed, removed = [], {}
         for name, monitor in monitors.items():
             try:
-                done = tidy(monitor, monitoring.kept, monitoring.now(), dry_run=config.dry_run)
+                now, here = monitoring.now(), monitoring.data
+                done = tidy(monitor, monitoring.kept, now, here=here, dry_run=config.dry_run)
             except (MonitoringError, OSError) as error:
                 failed.append(f"{name}: {error}")
                 continue
             context.log.info(f"{name}: {done.files_saved} files fewer, {done.bytes:,} bytes expired")
             if done.removed:
-                removed[name] = dg.MetadataValue.json([_plain(each) for each in done.removed])
+                removed[name] = dg.MetadataValue.json(
+                    [asdict(each) | {"before": f"{each.before:%Y-%m-%d}"} for each in done.removed]
+                )
         context.add_output_metadata(removed)
         if failed:
             raise MonitoringError("\n".join(failed))
@@ -141,17 +156,13 @@ def storage_job(monitors: Mapping[str, Monitor]) -> dg.JobDefinition:
         deleted = prune_runs(context.instance, before=before, dry_run=config.dry_run)
         context.add_output_metadata({"runs_deleted": deleted})
 
-    @dg.job(
-        name="tidy_storage",
-        description="Make daily files of old hourly ones, remove what has expired, and delete Dagster's runs of more "
-        "than a month ago that nothing needs. The schedule every_night starts it.",
-        executor_def=dg.in_process_executor,
+    return op_job(
+        "tidy_storage",
+        "Make daily files of old hourly ones, remove what has expired, and delete Dagster's runs of more than a month "
+        "ago that nothing needs. The schedule every_night starts it.",
+        tidy_files,
+        prune_event_logs,
     )
-    def tidy_storage() -> None:
-        tidy_files()
-        prune_event_logs()
-
-    return tidy_storage
 
 
 def storage_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
@@ -163,7 +174,3 @@ def storage_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         description="Has files and event logs tidied once a day. Switch it on where a deployment is to stay small.",
     )
-
-
-def _plain(removal: Removal) -> dict[str, object]:
-    return asdict(removal) | {"before": f"{removal.before:%Y-%m-%d}"}

@@ -52,6 +52,23 @@ def distance_table(signals: Sequence[Signal]) -> dg.TableMetadataValue:
     return table(["column", *dict.fromkeys(signal.window for signal in ordered), "against", "version"], rows)
 
 
+def revised_table(first: Sequence[Signal], now: Sequence[Signal]) -> dg.TableMetadataValue | None:
+    """Return what labels that arrived later changed, furthest first; None where all is as it was first seen."""
+    seen = {signal.key: signal.value for signal in first if signal.metric.startswith("performance.")}
+    pairs = ((signal, seen.get(signal.key), signal.value) for signal in now)
+    known = [(signal, old, new) for signal, old, new in pairs if old is not None and new is not None and old != new]
+    rows: list[dict[str, Cell]] = [
+        {
+            "metric": f"{signal.metric} where {signal.segment}" if signal.segment else signal.metric,
+            "window": signal.window,
+            "first seen": f"{old:.4g}",
+            "now": f"{new:.4g}",
+        }
+        for signal, old, new in sorted(known, key=lambda each: -abs(each[2] - each[1]))[:SHOWN]
+    ]
+    return table(["metric", "window", "first seen", "now"], rows) if rows else None
+
+
 def verdict_table(verdicts: Sequence[Verdict]) -> dg.TableMetadataValue:
     """Return the worst of the verdicts with a threshold or, where none has one, why nothing is known."""
     rows = verdict_rows(with_threshold(verdicts) or verdicts, limit=SHOWN)

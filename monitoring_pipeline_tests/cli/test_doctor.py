@@ -58,6 +58,18 @@ def well(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         made.monitoring.teardown_after_execution(None)  # type: ignore[arg-type]
 
 
+def test_mlflow_is_asked_at_its_own_address_and_nowhere_it_points_to(
+    well: Deployment, monkeypatch: pytest.MonkeyPatch, httpserver: HTTPServer
+) -> None:
+    elsewhere = {"Location": httpserver.url_for("/elsewhere")}
+    httpserver.expect_request("/health").respond_with_data(status=302, headers=elsewhere)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", httpserver.url_for("/"))
+    found = checks()["mlflow"]
+    assert found["outcome"] == "failed"
+    assert "302" in found["found"]
+    assert "/elsewhere" not in {request.path for request, _ in httpserver.log}
+
+
 @pytest.fixture
 def watched(well: Deployment) -> Iterator[Deployment]:
     """The same, whose monitor a test may change."""

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from monitoring_pipeline.cli import app
-from monitoring_pipeline.cli.experiments import Shape
+from monitoring_pipeline.cli.planning import Shape
 from monitoring_pipeline.stats.experiments import plan_experiment
 from monitoring_pipeline.stats.spending import Boundary
 

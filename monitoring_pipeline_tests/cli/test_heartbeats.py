@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import monitoring_pipeline.cli.heartbeats  # noqa: F401 - hangs the command on the app
+import monitoring_pipeline.cli.health  # noqa: F401 - hangs the command on the app
 from monitoring_pipeline.cli import app
 from monitoring_pipeline.stores.heartbeats import write_heartbeat
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import monitoring_pipeline.cli.serve  # noqa: F401 - hangs the commands on the app
+import monitoring_pipeline.cli.models  # noqa: F401 - hangs the commands on the app
 from monitoring_pipeline.cli import app
 
 MONITOR = {"model": "churn", "start": "2026-03-02T00:00Z", "features": {"numeric": ["tenure"]}}

@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 import pyarrow as pa
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.judge.rules import RuleState
 from monitoring_pipeline.judge.service_health import Checked
@@ -154,7 +155,7 @@ def stack(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> I
     with ExitStack() as running_now:
         enter = running_now.enter_context
         heard, exported = enter(http_sink()), enter(listening(app_of(exporter)))
-        service = enter(listening(Forgetful(folder / "log", registered, api_keys=["key"]).app))
+        service = enter(listening(Forgetful(folder / "log", registered, api_keys=[Credential("key")]).app))
         enter(asking(service))
         secrets = folder / "secrets"
         secrets.mkdir()

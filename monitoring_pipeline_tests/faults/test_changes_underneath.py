@@ -82,6 +82,45 @@ def test_a_clock_that_steps_asks_for_no_hour_early_and_for_none_twice(deployment
     prove(no_hour_is_missing(stored_hours(deployment.store, MODEL, {hour(number): 60 for number in range(6)})))
 
 
+def test_labels_ahead_of_the_clock_change_exactly_their_hours_once_they_have_come_true(deployment: Deployment) -> None:
+    late = "churn__late_labels"
+    rows = deployment.serve(0, 2, labels=False)
+    deployment.set_clock(hour(3) + GRACE)
+    deployment.compute(0, 2)
+    before = deployment.files("outcomes", "performance")
+    first, second = (rows[rows["predicted_at"].dt.floor("h") == hour(number)] for number in (0, 1))
+    deployment.label(first, known_at=hour(4) + HOUR / 4)
+    deployment.label(second.head(30), known_at=hour(4) + HOUR / 2)
+    deployment.label(second.tail(30), known_at=hour(6))
+    deployment.pass_on(late)
+    assert deployment.files("outcomes", "performance") == before, "nobody knows them yet"
+    changed: list[set[str]] = []
+    for number in (4, 5, 6, 7):
+        deployment.set_clock(hour(number) + GRACE)
+        deployment.pass_on(late)
+        after = deployment.files("outcomes")
+        changed.append({name.rpartition("/")[2][11:13] for name in after if after[name] != before[name]})
+        before |= after
+    assert changed == [set(), {"00", "01"}, set(), {"01"}]
+
+
+def test_predictions_logged_after_their_hour_was_computed_have_exactly_that_hour_computed_again(
+    deployment: Deployment,
+) -> None:
+    rows = deployment.serve(0, 2, labels=False)
+    deployment.set_clock(hour(3) + GRACE)
+    deployment.compute(0, 2)
+    monitoring, monitor = deployment.monitoring, deployment.monitor
+    assert hours_to_process(monitoring, monitor, monitoring.now()) == []
+    late = rows[rows["predicted_at"].dt.floor("h") == hour(1)].head(7)
+    deployment.log(late.assign(prediction_id="late " + late["prediction_id"]))
+    assert hours_to_process(monitoring, monitor, monitoring.now()) == [hour(1)]
+    assert [result.success for result in deployment.pass_on(f"{MODEL}__missed_hours")] == [True]
+    assert hours_to_process(monitoring, monitor, monitoring.now()) == []
+    served = {hour(0): 60, hour(1): 67, hour(2): 60}
+    prove(no_hour_is_missing(stored_hours(deployment.store, MODEL, served)))
+
+
 def test_a_lease_survives_a_clock_that_steps_back_and_ends_when_it_is_right_again(state_url: str) -> None:
     state = StateDatabase(state_url)
     state.apply_outcomes([firing(0)], now=at(1), policies=POLICIES, rules=RULES)

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.notify.alerts import AlertPolicy
 from monitoring_pipeline.notify.channels.webhook import WebhookChannel
 from monitoring_pipeline.notify.delivery import Channel, DeliveryReport, deliver_pending
@@ -42,7 +43,9 @@ def happen(state: StateDatabase, *, models: Sequence[str]) -> None:
 
 def deliver(state: StateDatabase, sink: HttpSink, minutes: int) -> DeliveryReport:
     """Deliver what is due some minutes later, by a dispatcher that lives."""
-    channels: dict[str, Channel] = {"webhook": WebhookChannel(sink.url, SECRET, clock=lambda: NOW)}
+    channels: dict[str, Channel] = {
+        "webhook": WebhookChannel(Credential(sink.url), Credential(SECRET), clock=lambda: NOW)
+    }
     now = NOW + timedelta(minutes=minutes)
     return deliver_pending(state, channels, worker="survivor", clock=lambda: now)
 

@@ -82,9 +82,9 @@ def test_a_state_database_that_cannot_grow_says_so_and_goes_on_with_room(disk: P
 def test_the_scoring_service_keeps_what_does_not_fit_until_there_is_room(disk: Path) -> None:
     log = ParquetPredictionLog(disk, LogColumns())
     ballast = fill(disk)
-    recorder = Recorder(log, MODEL, CONTRACT.schema, flush_s=0.02)
+    recorder = Recorder(log, MODEL, CONTRACT.schema, disk / "spool", flush_s=0.02)
     for number in range(100):
-        recorder.record(str(number), {"prediction_id": str(number), "predicted_at": NOW, "score": 0.5})
+        recorder.record([str(number)], [{"prediction_id": str(number), "predicted_at": NOW, "score": 0.5}])
     wait_until("the log has refused it", lambda: recorder.pending == 100, seconds=5)
     assert not recorder.flush(timeout=0.3)
     ballast.unlink()

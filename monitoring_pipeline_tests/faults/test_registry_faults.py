@@ -1,7 +1,10 @@
 """The registry is away, slow, broken or damaged: what an hour lacks by it is unknown and says why, until it is back."""
 
 import json
+import socket
 import threading
+import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +16,7 @@ from mlflow import MlflowClient
 from monitoring_pipeline.errors import RegistryUnreachableError
 from monitoring_pipeline.evaluate.signals import Absence, Signal
 from monitoring_pipeline.judge.verdicts import Level
+from monitoring_pipeline.stores.mlflow_registry import MlflowRegistry
 from monitoring_pipeline.stores.reference_store import ARTIFACT
 from monitoring_pipeline.workflow.sensors import GRACE, hours_to_process
 from monitoring_pipeline_tests.deployments import MODEL, Deployment
@@ -117,6 +121,21 @@ def test_a_registry_that_is_down_costs_nothing_where_the_reference_is_known(
         assert served.tick(f"{MODEL}__missed_hours").skip_message == "every complete hour has been processed"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert len(served.tick(f"{MODEL}__model_registry").run_requests) == 1, "a tick that failed has not been passed over"
+
+
+@pytest.mark.parametrize("how", ["is down", "is slow"])
+def test_a_database_of_mlflow_that_does_not_answer_takes_seconds_and_not_minutes(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if how == "is slow" else free_port()
+        registry = MlflowRegistry(f"postgresql://mlflow:secret@127.0.0.1:{port}/mlflow")
+        began = time.monotonic()
+        with pytest.raises(RegistryUnreachableError) as raised:
+            registry.versions(MODEL)
+    assert time.monotonic() - began < 10
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_a_damaged_copy_of_a_reference_is_fetched_again(served: Deployment) -> None:

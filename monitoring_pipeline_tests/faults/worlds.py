@@ -27,7 +27,7 @@ from monitoring_pipeline.workflow.alerting import apply_rule_outcomes, deliver_w
 from monitoring_pipeline.workflow.partitions import ranges
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.retraining_sensor import record_decisions
-from monitoring_pipeline.workflow.sensors import hours_to_process
+from monitoring_pipeline.workflow.sensors import hours_to_process, newly_labelled
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, champion, customers, scored
 from monitoring_pipeline_tests.faults.invariants import (
     Arrival,
@@ -68,12 +68,10 @@ def catch_up() -> None:
         stages.describe(hours)
         _evaluate(stages, hours, now)
     cursor = monitoring.data / "late_labels.cursor"
-    after = int(cursor.read_text()) if cursor.exists() else 0
-    if arrivals := stages.labels.arrivals(MODEL, after=after, limit=500):
-        processed = set(monitoring.hourly.hours("outcomes", MODEL))
-        for first, last in ranges({hour for arrival in arrivals for hour in arrival.hours} & processed):
-            _evaluate(stages, [first + step * HOUR for step in range(round((last - first) / HOUR) + 1)], now)
-        publish(cursor, str(arrivals[-1].sequence).encode())
+    after, labelled = newly_labelled(monitoring, monitor, cursor.read_text() if cursor.exists() else "0")
+    for first, last in ranges(labelled & set(monitoring.hourly.hours("outcomes", MODEL))):
+        _evaluate(stages, [first + step * HOUR for step in range(round((last - first) / HOUR) + 1)], now)
+    publish(cursor, after.encode())
     apply_rule_outcomes(monitoring, monitor, START, hour_of(now))
     record_decisions(monitoring, monitor)
     deliver_waiting(monitoring, {monitor.model: monitor}, worker="worker")
@@ -198,7 +196,6 @@ class World:
 
     def step_the_clock(self) -> None:
         """Set the clock back and on again."""
-        self._work(start(catch_up, NEVER))  # labels of the future are not known, and passed over: a limit on the page
         right = self.now
         self.set_clock(max(START, right + self.chance.choice([-3, -1]) * HOUR))
         self._work(start(catch_up, NEVER))

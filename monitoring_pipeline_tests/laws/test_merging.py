@@ -52,14 +52,15 @@ ROUNDING = 1e-12
 
 
 def classes_that_merge() -> dict[str, str]:
-    """Return `module:Class` of every class with a method `merge`, read from the source so that none can hide."""
+    """Return `module:Class` of every class that merges, by itself or as `Counters`, read from the source."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts))
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.ClassDef) or any(getattr(base, "id", "") == "Protocol" for base in node.bases):
+            bases = {getattr(base, "id", "") for base in getattr(node, "bases", [])}
+            if not isinstance(node, ast.ClassDef) or "Protocol" in bases or node.name == "Counters":
                 continue
-            if any(getattr(item, "name", "") == "merge" for item in node.body):
+            if "Counters" in bases or any(getattr(item, "name", "") == "merge" for item in node.body):
                 found[f"{module}:{node.name}"] = str(path.relative_to(PACKAGE.parent))
     return found
 

@@ -98,6 +98,13 @@ def test_a_note_is_one_line_whatever_was_typed() -> None:
     assert action.text == "a Resolved: [2J b"
 
 
+def test_what_is_sought_stays_as_it_was_said_for_names_hold_any_character() -> None:
+    odd = "chu\u200brn  x"
+    assert parse_action(said(ActionKind.ACKNOWLEDGE, incident_id=f"{odd}/drift"), now=NOW).incident_id == f"{odd}/drift"
+    asked = said(ActionKind.SILENCE, text="known", fields={"matchers": f'model="{odd}"', "until": "4h"})
+    assert silence_asked(parse_action(asked, now=NOW), id="s1").matchers[0].holds({"model": odd})
+
+
 def test_a_silence_comes_with_its_words_in_full() -> None:
     action = parse_action(said(ActionKind.SILENCE, "matchers", "until", "text"), now=NOW)
     assert action.fields == {"matchers": 'model="churn"', "until": "2026-03-09T16:00:00+00:00"}

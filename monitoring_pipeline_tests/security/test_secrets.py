@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.cli import app
 from monitoring_pipeline.settings.channels import Channels, make_channels
 from monitoring_pipeline.settings.deployment import Deployment as Places
@@ -308,7 +309,7 @@ def test_no_secret_is_told_that_stands_in_a_file_by_mistake(services: Services, 
 
 def test_no_key_is_told_by_the_scoring_service(heard: Heard, tmp_path: Path) -> None:
     key = SECRETS["MONITORING_API_KEYS"]
-    service = Scoring(tmp_path, Registered({"1": scorer("1", 0.5)}, {"champion": "1"}), api_keys=[key])
+    service = Scoring(tmp_path, Registered({"1": scorer("1", 0.5)}, {"champion": "1"}), api_keys=[Credential(key)])
     with listening(service.app) as port:
         for headers in ({}, {"x_api_key": "wrong"}, {"authorization": f"Bearer {key}x"}, {"x_api_key": key}):
             for path, body in (("/predict", {"features": {"tenure": {}}}), ("/predict", b"{"), ("/labels", {"a": 1})):
@@ -337,6 +338,8 @@ def test_nothing_that_holds_a_secret_prints_it(heard: Heard) -> None:
         },
         root=Path(),
     )
+    for channel in channels.values():
+        heard.hear(type(channel).__name__, f"{vars(channel)}")
     holders: Sequence[Any] = [*channels.values(), *holders_of_addresses(places)]
     for each in holders:
         heard.hear(type(each).__name__, f"{each!r} {each}")

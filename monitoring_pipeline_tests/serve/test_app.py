@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.capture.predictions import prepare_predictions
 from monitoring_pipeline.capture.windows import Window
 from monitoring_pipeline.describe.operations import OperationsProfile
@@ -141,7 +142,9 @@ def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_key_only_health_is_told(tmp_path: Path) -> None:
-    with listening(Scoring(tmp_path, registered(), api_keys=["first-key", "second-key"]).app) as port:
+    with listening(
+        Scoring(tmp_path, registered(), api_keys=[Credential("first-key"), Credential("second-key")]).app
+    ) as port:
         for method, path, body in (
             ("POST", "/predict", ONE),
             ("POST", "/predict/batch", {"rows": [ONE]}),

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.serve.guard import HEADERS, LOOPBACK, MOST_CLIENTS, Clients, Guard, Rate
+from monitoring_pipeline.stores.database import SignedRequests, StateDatabase
 from monitoring_pipeline.workflow.exporter import app_of as exporter_app
 from monitoring_pipeline.workflow.incident_webhook import app_of as webhook_app
 from monitoring_pipeline_tests.scoring import NOW, ROW, Port, Scoring, listening
@@ -25,7 +27,13 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Port]:
     """Each service of the pipeline, as it listens on loopback."""
     apps: dict[str, Callable[[], Any]] = {
         "scoring": lambda: Scoring(tmp_path, registered(), hosts=LOOPBACK).app,
-        "webhook": lambda: webhook_app(lambda _: {}, SECRET, clock=lambda: NOW, hosts=LOOPBACK),
+        "webhook": lambda: webhook_app(
+            lambda _: {},
+            Credential(SECRET),
+            clock=lambda: NOW,
+            replays=SignedRequests(StateDatabase(f"sqlite:///{tmp_path / 'state.db'}")),  # nothing here is signed
+            hosts=LOOPBACK,
+        ),
         "exporter": lambda: exporter_app(Page(), hosts=LOOPBACK),  # type: ignore[arg-type]  # all that is asked of one
     }
     with listening(apps[request.param]()) as port:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import strategies as st
 from schemathesis.cli import schemathesis as command_line
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.capture.predictions import EARLIEST, LATEST
 from monitoring_pipeline.serve.routing import CHAMPION, SHADOW
 from monitoring_pipeline_tests.scoring import Registered, Scoring, listening, scorer
@@ -37,7 +38,7 @@ def test_the_service_does_what_its_description_says_and_nothing_it_is_sent_makes
 ) -> None:
     monkeypatch.chdir(tmp_path)  # it keeps what it sent in the working directory
     registered = Registered({name: scorer(name, 0.1 * int(name)) for name in "39"}, {CHAMPION: "3", SHADOW: "9"})
-    with listening(Scoring(tmp_path, registered, api_keys=api_keys).app) as port:
+    with listening(Scoring(tmp_path, registered, api_keys=[Credential(key) for key in api_keys]).app) as port:
         command = ["run", f"http://127.0.0.1:{port.number}/openapi.json", "--checks", "all", *said]
         done = CliRunner().invoke(command_line, [*command, "--generation-deterministic", "--no-color"])
     assert done.exit_code == 0, done.output

@@ -1,5 +1,6 @@
 import pyarrow as pa
 
+from monitoring_pipeline.capture.privacy import PiiKey
 from monitoring_pipeline.serve.assignment import Assignment
 from monitoring_pipeline.serve.instrument import families
 from monitoring_pipeline.serve.metrics import Metrics
@@ -51,3 +52,8 @@ def test_a_shadow_that_is_missing_or_broken_leaves_its_columns_empty() -> None:
         said = with_shadow(rows, Serving(scorers, {}))
         assert said["shadow_score"].to_pylist() == [None]
         assert said.schema.field("shadow_version").type == pa.string()
+
+
+def test_a_shadow_is_not_asked_about_digests() -> None:
+    rows = pa.table({"tenure": [1.0], "plan": [PiiKey(b"k" * 32).digest("plus")]})
+    assert with_shadow(rows, Serving({SHADOW: scorer("3", 0.5)}, {}))["shadow_score"].to_pylist() == [None]

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from monitoring_pipeline.notify.escalation import FOUR_LEVELS, RESPONSE_TARGETS, Ladder
 from monitoring_pipeline.settings.documents import read_document
-from monitoring_pipeline.settings.escalation import Escalation, OnCall, responder_warnings, unknown_names
+from monitoring_pipeline.settings.escalation import Escalation, OnCall, responder_warnings
+from monitoring_pipeline.settings.section_checks import people_are_known
 from monitoring_pipeline_tests.pages import ROOT, blocks
 
 ANA = {"name": "Ana Costa", "email": "ana@example.org"}
@@ -43,7 +44,7 @@ def test_the_example_of_the_guide_becomes_a_ladder() -> None:
     assert told == [["Ana Costa"], ["Ben Okafor"], ["Cho Min-ji"], ["Dita Novak"]]
     christmas = datetime(2026, 12, 25, 12, tzinfo=UTC)
     assert [person.name for person in ladder.levels[0].responders(christmas)] == ["Cho Min-ji"]
-    assert list(unknown_names(data)) == []
+    assert list(people_are_known(data)) == []
     assert responder_warnings(on_call(data["on_call"]), escalation(data["escalation"])) == []
 
 
@@ -93,13 +94,21 @@ def test_names_that_stand_nowhere_are_found_with_their_place() -> None:
         },
         "escalation": {"levels": [{"schedule": "frist", "people": ["ana", "dita"]}, {"people": "ana"}, 3]},
     }
-    assert list(unknown_names(data)) == [
-        (("on_call", "schedules", "first", "people", 1), "people", "bne", ["ana"]),
-        (("on_call", "schedules", "first", "overrides", 0, "person"), "people", "cho", ["ana"]),
-        (("escalation", "levels", 0, "people", 1), "people", "dita", ["ana"]),
-        (("escalation", "levels", 0, "schedule"), "schedules", "frist", ["first"]),
+    assert [(found.path, found.message, found.fix) for found in people_are_known(data)] == [
+        (("on_call", "schedules", "first", "people", 1), "'bne' is not under on_call.people.", "Known here: ana."),
+        (
+            ("on_call", "schedules", "first", "overrides", 0, "person"),
+            "'cho' is not under on_call.people.",
+            "Known here: ana.",
+        ),
+        (("escalation", "levels", 0, "people", 1), "'dita' is not under on_call.people.", "Known here: ana."),
+        (
+            ("escalation", "levels", 0, "schedule"),
+            "'frist' is not under on_call.schedules.",
+            "Did you mean 'first'? Known here: first.",
+        ),
     ]
-    assert list(unknown_names({"on_call": [], "escalation": None})) == []
+    assert list(people_are_known({"on_call": [], "escalation": None})) == []
 
 
 @pytest.mark.parametrize(

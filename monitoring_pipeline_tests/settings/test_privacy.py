@@ -56,7 +56,6 @@ def test_the_key_stands_in_no_text_and_in_no_pickle_of_what_holds_it() -> None:
 
 def test_nothing_is_hashed_where_nothing_is_asked_for() -> None:
     assert Privacy(drop=("name",)).protection(dict[str, str]().get, model="churn").dropped == ("name",)
-    assert not Privacy(min_group=20).changes_rows
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_a_model_that_is_shown_rows_is_not_shown_digests() -> None:
 def test_ids_segments_and_features_nobody_learns_can_be_hashed() -> None:
     asked = {"hash": ["prediction_id", "region", "plan"], "drop": ["name"]}
     monitor = parse_monitor(ASKED | {"privacy": asked, "retraining": {"trainer": "none"}})
-    assert monitor.privacy.changes_rows
+    assert (monitor.privacy.hash, monitor.privacy.drop) == (("prediction_id", "region", "plan"), ("name",))
 
 
 def test_no_group_smaller_than_what_is_shown_is_compared_or_named() -> None:

@@ -1,10 +1,12 @@
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monitoring_pipeline.errors import SettingsError
-from monitoring_pipeline.settings.load import parse_monitor
+from monitoring_pipeline.retrain.rollback import Probation
+from monitoring_pipeline.settings.load import load_monitor, parse_monitor
 from monitoring_pipeline.settings.retraining import Retraining
 
 MONITOR: dict[str, Any] = {"model": "churn", "start": "2026-04-01T00:00Z", "features": {"numeric": ["tenure"]}}
@@ -41,3 +43,20 @@ def test_all_history_is_a_window_without_an_end() -> None:
 def test_what_could_not_work_is_told_before_anything_is_trained(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         asked(**wrong)
+
+
+def test_a_new_champion_is_asked_what_the_file_says_by_the_metric_it_was_promoted_by() -> None:
+    asked = load_monitor(Path(__file__).with_name("complete.yaml")).retraining
+    assert asked.rollback.automatic
+    assert asked.rollback.probation(asked.metric) == Probation("log_loss", 2000, 0.01)
+
+
+def test_a_rollback_is_only_proposed_unless_somebody_says_otherwise() -> None:
+    asked = parse_monitor(MONITOR).retraining.rollback
+    assert (asked.automatic, asked.after_rows, asked.false_proposals) == (False, 1000, 0.05)
+
+
+def test_a_share_that_is_none_is_refused_with_its_place() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_monitor(MONITOR | {"retraining": {"rollback": {"false_proposals": 1.0}}})
+    assert [problem.where for problem in caught.value.problems] == ["retraining.rollback.false_proposals"]

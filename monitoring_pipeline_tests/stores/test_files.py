@@ -1,5 +1,6 @@
 import os
 import stat
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from monitoring_pipeline.stores.files import (
     publish_new,
     read_parquet,
     read_together,
+    remove,
 )
 
 
@@ -41,6 +43,41 @@ def test_a_published_file_is_open_to_others_as_the_process_allows(tmp_path: Path
     finally:
         os.umask(before)
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "b")] == [0o644, 0o644]
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
+    """What has been flushed to the disk: its name, and the names a folder had then."""
+    found: list[tuple[str, set[str]]] = []
+    flush = os.fsync
+
+    def noting(number: int) -> None:
+        place = Path(f"/proc/self/fd/{number}").readlink()
+        found.append((place.name, {each.name for each in place.iterdir()} if place.is_dir() else set()))
+        flush(number)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    return found
+
+
+@pytest.mark.parametrize("way", [lambda path: publish(path, b"1", lasting=True), lambda path: publish_new(path, b"1")])
+def test_a_lasting_file_its_name_and_the_names_of_new_folders_are_flushed(
+    tmp_path: Path, flushed: list[tuple[str, set[str]]], way: Callable[[Path], object]
+) -> None:
+    way(tmp_path / "new" / "hour" / "file")
+    assert [name.endswith(".tmp") for name, _ in flushed] == [True, False, False, False]
+    assert flushed[1:] == [("hour", {"file"}), ("new", {"hour"}), (tmp_path.name, {"new"})]
+
+
+def test_what_can_be_computed_again_is_not_flushed(tmp_path: Path, flushed: list[tuple[str, set[str]]]) -> None:
+    publish(tmp_path / "file", b"1")
+    assert flushed == []
+
+
+def test_what_is_removed_for_good_is_flushed(tmp_path: Path, flushed: list[tuple[str, set[str]]]) -> None:
+    publish(tmp_path / "file", b"1")
+    remove(tmp_path / "file")
+    assert flushed == [(tmp_path.name, set())]
 
 
 def test_publishing_anew_keeps_what_is_there(tmp_path: Path) -> None:

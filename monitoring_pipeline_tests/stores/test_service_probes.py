@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.evaluate.service_health import Canary, Probe, Service
 from monitoring_pipeline.stores.database import StateDatabase
 from monitoring_pipeline.stores.service_probes import probe_database, probe_service, probe_together
@@ -15,7 +16,9 @@ CANARY = Canary("usual", "/predict", {"tenure": 3}, "/predictions/0/score", expe
 
 
 def probed(httpserver: HTTPServer, token: str | None = None, **asked: Any) -> Probe:
-    return probe_service(Service("api", httpserver.url_for("/"), **asked), timeout_s=2, token=token)
+    return probe_service(
+        Service("api", httpserver.url_for("/"), **asked), timeout_s=2, token=Credential(token) if token else None
+    )
 
 
 def test_a_service_that_is_well_tells_its_version(httpserver: HTTPServer) -> None:

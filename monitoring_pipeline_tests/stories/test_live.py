@@ -27,13 +27,13 @@ from monitoring_pipeline_tests.deployments import (
     ROLES,
     TRAINED_UNTIL,
     customers,
-    fit,
     hours_before,
     register_champion,
     scored,
 )
 from monitoring_pipeline_tests.mlflow_store import new_mlflow_store
 from monitoring_pipeline_tests.traffic import START, hour
+from monitoring_pipeline_tests.trainers import fit
 
 ROWS, BATCH = 150, 25
 TURNS, ENDS = 3, 22
@@ -144,7 +144,7 @@ CUSTOMERS = World(
     candidate=add_candidate,
     asks=asks_between,
     labels=labels_between,
-    behind=timedelta(hours=4),
+    behind=timedelta(hours=6),
 )
 
 
@@ -153,7 +153,7 @@ CUSTOMERS = World(
 def test_a_model_is_replaced_while_it_serves_and_every_request_is_answered(tmp_path: Path) -> None:
     require("postgres", "/usr/lib/postgresql/*/bin/postgres")
     home = tmp_path / "live"
-    account = run_live(CUSTOMERS, home, pace_s=0.3, tick_s=1)
+    account = run_live(CUSTOMERS, home, pace_s=0.3, tick_s=2)
     assert account == json.loads((home / "live.json").read_text())
     asked, served = account["requests"], account["served"]
     assert (asked["failed"], asked["failures"]) == (0, [])

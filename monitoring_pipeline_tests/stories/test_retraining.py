@@ -74,7 +74,7 @@ def test_a_better_challenger_is_promoted_and_has_its_reference(deployment: Deplo
 
 
 def test_a_worse_challenger_is_rejected_with_the_reason_on_record(deployment: Deployment) -> None:
-    serve_a_day(deployment, turned=False, trainer="monitoring_pipeline_tests.deployments:fit_backwards")
+    serve_a_day(deployment, turned=False, trainer="monitoring_pipeline_tests.trainers:fit_backwards")
     result, episode = retrain(deployment)
     assert result.success, "a challenger that is no better is a result, not a failure"
     assert champion_of(deployment) == "1"

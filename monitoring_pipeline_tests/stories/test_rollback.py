@@ -26,6 +26,8 @@ pytestmark = pytest.mark.slow
 PROBATION, ROLLBACK = "churn__probation", "churn__rollback"
 FIRST, LAST = SERVED_HOURS + 1, SERVED_HOURS + 96
 ASKED_BACK = {"after_rows": 240}
+SHORT = {"hot": "1d", "warm": "1d", "cold": "1d"}
+UNTRAINED = {"trainer": "none", "holdout": "1d"}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,9 @@ def incidents(deployment: Deployment) -> list[str]:
 
 def test_a_worse_champion_is_told_of_once_with_the_command_that_takes_it_back(deployment: Deployment) -> None:
     serve_days(deployment, turned=False)
+    deployment.watch({"retention": SHORT, "labels": {"max_delay": "1d"}, "retraining": UNTRAINED})
+    assert "not any more" in str(deployment.tick(PROBATION).skip_message), "its first rows have gone by now"
+    watch(deployment)
     request(deployment)
     (_, proposal) = incidents(deployment)
     assert proposal.startswith("version 2 is worse than version 1 on its first 240 labelled rows: roc_auc 0.")

@@ -49,11 +49,11 @@ from monitoring_pipeline_tests.deployments import (
     ROWS,
     champion,
     customers,
-    fit_backwards,
     hours_before,
     scored,
 )
 from monitoring_pipeline_tests.traffic import START, hour
+from monitoring_pipeline_tests.trainers import fit_backwards
 
 FAULT = 8
 """Number of the hour in which the fault begins."""

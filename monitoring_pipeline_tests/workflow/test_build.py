@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -135,17 +136,42 @@ def test_jobs_execute_in_one_process_and_are_marked_with_their_model(defs: dg.De
         assert job.tags.get("monitoring/model", "none") == job.name.partition("__")[0] or "__" not in job.name
 
 
-def test_every_hour_is_requested_ten_minutes_after_it_is_over(defs: dg.Definitions) -> None:
-    schedule = defs.resolve_schedule_def("churn__every_hour")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("10 * * * *", "UTC")
+def test_a_job_is_looked_for_among_the_assets_of_its_own_model(defs: dg.Definitions) -> None:
+    own = {key for key in defs.resolve_asset_graph().get_all_asset_keys() if key.path[0] == "churn"}
+    for job in ("hourly", "daily", "late_labels", "reference", "retraining"):
+        looked_at = defs.resolve_job_def(f"churn__{job}").asset_layer.asset_graph.source_asset_graph
+        assert looked_at.get_all_asset_keys() == own
 
 
-def test_every_day_is_requested_after_its_last_hour_was_processed(defs: dg.Definitions) -> None:
-    schedule = defs.resolve_schedule_def("churn__every_day")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("40 0 * * *", "UTC")
+@pytest.mark.parametrize(
+    ("name", "minutes", "at", "key"),
+    [
+        ("every_hour", "10 * * * *", datetime(2026, 11, 21, 6, 10, tzinfo=UTC), "2026-11-21-05:00"),
+        ("every_day", "40 0 * * *", datetime(2026, 11, 21, 0, 40, tzinfo=UTC), "2026-11-20"),
+        ("every_hour", "10 * * * *", datetime(2020, 1, 1, tzinfo=UTC), None),
+    ],
+)
+def test_what_is_over_is_requested_minutes_after_its_end(
+    defs: dg.Definitions, name: str, minutes: str, at: datetime, key: str | None
+) -> None:
+    schedule, repository = defs.resolve_schedule_def(f"churn__{name}"), defs.get_repository_def()
+    assert (schedule.cron_schedule, schedule.execution_timezone) == (minutes, "UTC")
+    with dg.build_schedule_context(scheduled_execution_time=at, repository_def=repository) as context:
+        requests = schedule.evaluate_tick(context).run_requests or []
+    assert [(each.run_key, each.partition_key) for each in requests] == ([(key, key)] if key else [])
 
 
 def test_no_sensor_runs_before_somebody_switches_it_on(defs: dg.Definitions) -> None:
     sensors = defs.resolve_sensor_def
     found = [sensors(name) for name in ("outbox", "churn__verdict_alerts", "churn__retraining", "returns__late_labels")]
     assert {sensor.default_status for sensor in found} == {dg.DefaultSensorStatus.STOPPED}
+
+
+def test_a_check_that_somebody_adds_to_an_asset_belongs_to_its_jobs() -> None:
+    @dg.asset_check(asset=dg.AssetKey(["churn", "verdicts"]))
+    def rows_are_ours() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    own = dg.Definitions(asset_checks=[rows_are_ours])
+    made = dg.Definitions.merge(build_definitions([parse_monitor(ASKED)]), own)
+    assert "churn__verdicts_rows_are_ours" in {node.name for node in made.resolve_job_def("churn__hourly").nodes}

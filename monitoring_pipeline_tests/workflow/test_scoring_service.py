@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 NOW = datetime(2013, 4, 18, 13, 30, tzinfo=UTC)
 MONITOR = load_monitor(ROOT / "monitors" / "flight_delays.yaml")
-COMMAND = "import monitoring_pipeline.cli.serve; from monitoring_pipeline.cli import app; app()"
+COMMAND = "import monitoring_pipeline.cli.models; from monitoring_pipeline.cli import app; app()"
 
 
 @dataclass

@@ -6,6 +6,7 @@ from threading import Barrier
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
@@ -20,7 +21,15 @@ from monitoring_pipeline.workflow.episodes import EPISODE_TAG
 from monitoring_pipeline.workflow.partitions import hour_of_key
 from monitoring_pipeline.workflow.retraining_sensor import record_decisions
 from monitoring_pipeline.workflow.sensors import CATCH_UP_HOURS, GRACE, RETRY_EVERY, hours_to_process
-from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, customers, definitions_of, requested_hours
+from monitoring_pipeline_tests.deployments import (
+    ASKED,
+    MODEL,
+    VERSION,
+    Deployment,
+    customers,
+    definitions_of,
+    requested_hours,
+)
 from monitoring_pipeline_tests.traffic import START, hour
 
 MISSED, LATE, ALERTING = "churn__missed_hours", "churn__late_labels", "churn__verdict_alerts"
@@ -115,6 +124,18 @@ def test_an_hour_that_always_fails_holds_no_other_back_and_is_tried_again_but_no
     (folder / "broken.parquet").unlink()
     assert pass_on() == [(key(2), key(2))]
     assert deployment.tick(MISSED).skip_message == "every complete hour has been processed"
+
+
+def test_hours_whose_reference_can_be_read_again_are_looked_for_at_every_attempt_and_not_at_every_tick(
+    deployment: Deployment,
+) -> None:
+    deployment.set_clock(hour(1) + GRACE)
+    deployment.compute(0, 0)
+    deployment.store.write("unread", MODEL, hour(0), pa.table({"version": [VERSION], "why": ["it was away"]}))
+    assert requested_hours(deployment.tick(MISSED)) == [(key(0), key(0))]
+    assert deployment.tick(MISSED).skip_message == "every complete hour has been processed"
+    deployment.set_clock(hour(1) + GRACE + RETRY_EVERY)
+    assert requested_hours(deployment.tick(MISSED)) == [(key(0), key(0))], "no run has done it since"
 
 
 # Late labels

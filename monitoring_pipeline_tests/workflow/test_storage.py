@@ -1,4 +1,5 @@
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from monitoring_pipeline.settings.load import parse_monitor
 from monitoring_pipeline.stores.retention import ELSEWHERE, FOREVER, HOURLY, ROWS
 from monitoring_pipeline.workflow.episodes import EPISODE_TAG
+from monitoring_pipeline.workflow.monitor_status import monitor_status
 from monitoring_pipeline.workflow.storage import limits_of, prune_runs, tidy
 from monitoring_pipeline_tests.deployments import ASKED, MODEL, Deployment, open_instance
 from monitoring_pipeline_tests.postgres import running_postgres
@@ -159,6 +161,28 @@ def test_hours_that_have_expired_are_not_asked_for_again(deployment: Deployment)
     assert request.run_key.startswith(f"{before:%Y-%m-%dT%H}")
     with pytest.raises(Exception, match="expired"):
         deployment.compute(0, 1)
+    status = monitor_status(deployment.monitor, deployment.store, [], now=hour(5))
+    assert status.because == f"what was judged before {before:%Y-%m-%d} has expired, by its `retention`"
+
+
+def test_the_rows_of_a_retraining_that_is_over_go_and_its_documents_stay(tmp_path: Path) -> None:
+    monitor, now = parse_monitor({**ASKED, **SHORT}), START + timedelta(days=100)
+    kept = set()
+    for run, days in (("over", 3), ("going_on", 0)):
+        folder = tmp_path / "retraining" / monitor.model / run
+        folder.mkdir(parents=True)
+        for name, age in (("training.parquet", 3), ("holdout.parquet", 3), ("evaluation.json", days)):
+            (folder / name).write_text("12")
+            os.utime(folder / name, ((now - timedelta(days=age)).timestamp(),) * 2)
+            kept |= {f"{run}/{name}"} if run == "going_on" or name.endswith("json") else set()
+    other = parse_monitor(ASKED)
+    assert tidy(other, tmp_path / "kept", now, here=tmp_path, dry_run=False).removed == (), (
+        "without a section nothing goes"
+    )
+    for dry_run in (True, False):
+        (removed,) = tidy(monitor, tmp_path / "kept", now, here=tmp_path, dry_run=dry_run).removed
+        assert (removed.kind, removed.files, removed.bytes) == ("retraining", 2, 4)
+    assert {str(path.relative_to(path.parents[1])) for path in tmp_path.rglob("*.*")} == kept
 
 
 def test_nothing_goes_that_an_hour_of_today_looks_back_at() -> None:

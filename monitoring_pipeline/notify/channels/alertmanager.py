@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.messages import Message
 
@@ -30,7 +31,7 @@ class AlertmanagerChannel:
         url: str,
         *,
         clock: Callable[[], datetime],
-        token: str = "",
+        token: Credential | None = None,
         keep_firing: timedelta = timedelta(days=28),
     ) -> None:
         if problem := http.not_safe(url, inside=True):
@@ -41,8 +42,8 @@ class AlertmanagerChannel:
     def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
         """Post the alert; the same labels are the same alert, so `dedup_key` is not needed."""
         alerts = alerts_of(message, now=self._clock(), keep_firing=self._keep_firing)
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         secrets = (self._token,) if self._token else ()
+        headers = {"Authorization": f"Bearer {self._token.reveal()}"} if self._token else {}
         body = json.dumps(alerts, ensure_ascii=False).encode()
         http.post(f"alertmanager: {message.incident_id}", self._url, body, headers=headers, secrets=secrets)
         return None

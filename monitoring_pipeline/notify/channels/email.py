@@ -15,6 +15,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Literal
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.channels.email_pages import digest_of, page_of
@@ -41,7 +42,7 @@ class EmailChannel:
         clock: Callable[[], datetime],
         security: Security = "starttls",
         user: str = "",
-        password: str = "",
+        password: Credential | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
         if security == "none" and not http.loopback(host):
@@ -51,7 +52,7 @@ class EmailChannel:
                 raise ValueError(f"email: {one_line(address)!r} is not an address: write name@host.")
         self._host, self._port, self._security = host, port, security
         self._sender, self._recipients = sender, tuple(recipients)
-        self._login, self._context, self._clock = (user, password), context, clock
+        self._user, self._password, self._context, self._clock = user, password, context, clock
 
     def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
         """Mail the message, also to those on call whose contact is an address; later steps answer the first mail."""
@@ -118,8 +119,8 @@ class EmailChannel:
         try:
             if self._security == "starttls":
                 server.starttls(context=self._vouched_for())
-            if self._login[0]:
-                server.login(*self._login)
+            if self._user:
+                server.login(self._user, self._password.reveal() if self._password else "")
         except BaseException:
             server.close()
             raise

@@ -12,6 +12,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import Request
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels.connections import address_of, never_asked, opener
 from monitoring_pipeline.notify.messages import one_line
@@ -38,7 +39,7 @@ def post(
     *,
     headers: Mapping[str, str] | None = None,
     accepted: Collection[int] = range(200, 300),
-    secrets: Sequence[str] = (),
+    secrets: Sequence[Credential] = (),
 ) -> None:
     """Post JSON once; raises DeliveryError unless the answer is one of the `accepted`.
 
@@ -56,7 +57,8 @@ def post(
         problem = f"{where}: no answer ({type(error).__name__}): it may have been taken"
         raise DeliveryError(problem, retryable=True, outcome_unknown=True) from None
     if status not in accepted:
-        for secret in sorted({*secrets, *_parts(url)}, key=len, reverse=True):
+        hidden = {word for each in secrets for word in each.reveal().split()}
+        for secret in sorted(hidden | _parts(url), key=len, reverse=True):
             text = text.replace(secret, "***")
         raise refusal(where, status, fields, one_line(text))
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.messages import Message
 
@@ -28,7 +29,7 @@ class PagerDutyChannel:
 
     name = "pagerduty"
 
-    def __init__(self, routing_key: str, *, url: str = URL) -> None:
+    def __init__(self, routing_key: Credential, *, url: str = URL) -> None:
         if problem := http.not_safe(url):
             raise ValueError(f"pagerduty: its address cannot be used. {problem}")
         self._key, self._url = routing_key, url
@@ -37,7 +38,7 @@ class PagerDutyChannel:
         """Send the event; a repeated one joins the incident that PagerDuty has, so `dedup_key` is not needed."""
         event = event_of(message)
         if event is not None:
-            body = json.dumps({"routing_key": self._key, **event}, ensure_ascii=False).encode()
+            body = json.dumps({"routing_key": self._key.reveal(), **event}, ensure_ascii=False).encode()
             where = f"pagerduty: {message.incident_id}"
             http.post(where, self._url, body, accepted=(202,), secrets=(self._key,))
         return thread

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.channels.connections import opener
@@ -51,11 +52,11 @@ class SlackChannel:
 
     name = "slack"
 
-    def __init__(self, token: str, channel: str, *, base_url: str = "https://slack.com/api/") -> None:
+    def __init__(self, token: Credential, channel: str, *, base_url: str = "https://slack.com/api/") -> None:
         if problem := http.not_safe(base_url):
             raise ValueError(f"slack: its base_url cannot be used. {problem}")
         self._client = _web_client()(
-            token, base_url=base_url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT
+            token.reveal(), base_url=base_url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT
         )
         self._channel = channel
 
@@ -99,10 +100,10 @@ class SlackWebhookChannel:
 
     name = "slack"
 
-    def __init__(self, url: str) -> None:
-        if problem := http.not_safe(url):
+    def __init__(self, url: Credential) -> None:
+        if problem := http.not_safe(url.reveal()):
             raise ValueError(f"slack webhook: its address cannot be used. {problem}")
-        self._client = _webhook_client()(url, timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT)
+        self._client = _webhook_client()(url.reveal(), timeout=http.TIMEOUT_S, retry_handlers=[], logger=_SILENT)
 
     def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
         """Post the message; a webhook knows no `dedup_key` and no thread."""

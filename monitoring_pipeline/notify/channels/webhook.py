@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.channels.signatures import keys, signature
 from monitoring_pipeline.notify.messages import Message
@@ -23,20 +24,20 @@ class WebhookChannel:
 
     name = "webhook"
 
-    def __init__(self, url: str, secret: str, *, clock: Callable[[], datetime]) -> None:
-        if problem := http.not_safe(url):
+    def __init__(self, url: Credential, secret: Credential, *, clock: Callable[[], datetime]) -> None:
+        if problem := http.not_safe(url.reveal()):
             raise ValueError(f"webhook: its address cannot be used. {problem}")
-        keys(secret)
+        keys(secret.reveal())
         self._url, self._secret, self._clock = url, secret, clock
 
     def send(self, message: Message, *, dedup_key: str, thread: str | None = None) -> str | None:
         body = body_of(message)
         webhook_id = "msg_" + hashlib.sha256(dedup_key.encode()).hexdigest()[:32]
         sent = int(self._clock().timestamp())
-        signed = signature(self._secret, webhook_id=webhook_id, timestamp=sent, body=body)
+        signed = signature(self._secret.reveal(), webhook_id=webhook_id, timestamp=sent, body=body)
         headers = {"webhook-id": webhook_id, "webhook-timestamp": str(sent), "webhook-signature": signed}
         where = f"webhook: {message.incident_id}"
-        http.post(where, self._url, body, headers=headers, secrets=self._secret.split())
+        http.post(where, self._url.reveal(), body, headers=headers, secrets=(self._secret,))
         return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels.alertmanager import AlertmanagerChannel, alerts_of
 from monitoring_pipeline_tests.binaries import require
@@ -56,7 +57,7 @@ def test_an_alert_of_a_replayed_future_does_not_start_after_it_ends() -> None:
 def test_a_token_is_sent_and_never_written_down() -> None:
     with http_sink() as sink:
         sink.script(Answer(401, "Bearer t0ken-secret is unknown"))
-        channel = AlertmanagerChannel(sink.url + "/", clock=now, token="t0ken-secret")
+        channel = AlertmanagerChannel(sink.url + "/", clock=now, token=Credential("t0ken-secret"))
         with pytest.raises(DeliveryError) as caught:
             channel.send(OPENED, dedup_key="k")
     assert sink.received[0].headers["Authorization"] == "Bearer t0ken-secret"

@@ -6,6 +6,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.channels.alertmanager import AlertmanagerChannel
@@ -38,10 +39,10 @@ def ok_in_words(_sink: HttpSink, _body: bytes) -> Answer:
 
 
 CHANNELS: dict[str, tuple[Callable[[HttpSink, bytes], Answer], Callable[[str], Channel]]] = {
-    "slack": (like_slack, lambda url: SlackChannel("xoxb-1", "#ml", base_url=f"{url}/api/")),
-    "slack webhook": (ok_in_words, lambda url: SlackWebhookChannel(f"{url}/services/T0/B0/very-secret")),
-    "pagerduty": (like_pagerduty, lambda url: PagerDutyChannel("k" * 32, url=f"{url}/v2/enqueue")),
-    "webhook": (ok_in_words, lambda url: WebhookChannel(f"{url}/in", SECRET, clock=now)),
+    "slack": (like_slack, lambda url: SlackChannel(Credential("xoxb-1"), "#ml", base_url=f"{url}/api/")),
+    "slack webhook": (ok_in_words, lambda url: SlackWebhookChannel(Credential(f"{url}/services/T0/B0/very-secret"))),
+    "pagerduty": (like_pagerduty, lambda url: PagerDutyChannel(Credential("k" * 32), url=f"{url}/v2/enqueue")),
+    "webhook": (ok_in_words, lambda url: WebhookChannel(Credential(f"{url}/in"), Credential(SECRET), clock=now)),
     "alertmanager": (ok_in_words, lambda url: AlertmanagerChannel(url, clock=now)),
 }
 

@@ -5,6 +5,7 @@ from threading import Thread
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError, StoreError
 from monitoring_pipeline.notify.channels import connections, http
 from monitoring_pipeline.notify.channels.alertmanager import AlertmanagerChannel
@@ -28,11 +29,11 @@ def now() -> datetime:
 
 
 CHANNELS: dict[str, Callable[[str], Channel]] = {
-    "slack": lambda url: SlackChannel("xoxb-token", "#ml", base_url=f"{url}/"),
-    "slack webhook": SlackWebhookChannel,
-    "pagerduty": lambda url: PagerDutyChannel("key-of-the-service", url=url),
-    "webhook": lambda url: WebhookChannel(url, SECRET, clock=now),
-    "alertmanager": lambda url: AlertmanagerChannel(url, clock=now, token="token-of-ours"),
+    "slack": lambda url: SlackChannel(Credential("xoxb-token"), "#ml", base_url=f"{url}/"),
+    "slack webhook": lambda url: SlackWebhookChannel(Credential(url)),
+    "pagerduty": lambda url: PagerDutyChannel(Credential("key-of-the-service"), url=url),
+    "webhook": lambda url: WebhookChannel(Credential(url), Credential(SECRET), clock=now),
+    "alertmanager": lambda url: AlertmanagerChannel(url, clock=now, token=Credential("token-of-ours")),
 }
 every_channel = pytest.mark.parametrize("channel", CHANNELS)
 

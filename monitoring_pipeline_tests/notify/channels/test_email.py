@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.channels.email import EmailChannel
@@ -107,7 +108,9 @@ def test_mail_and_login_go_over_an_encrypted_connection(certificate: Path, tls: 
     context = ssl.create_default_context(cafile=str(certificate))
     with smtp_sink(certificate, tls=tls) as sink:
         security = "tls" if tls else "starttls"
-        channel(sink.port, security=security, user="me", password=PASSWORD, context=context).send(OPENED, dedup_key="k")
+        channel(sink.port, security=security, user="me", password=Credential(PASSWORD), context=context).send(
+            OPENED, dedup_key="k"
+        )
     (mail,) = sink.mails
     assert mail.encrypted
     assert base64.b64decode(mail.login) == b"\0me\0correct-horse"
@@ -116,13 +119,13 @@ def test_mail_and_login_go_over_an_encrypted_connection(certificate: Path, tls: 
 @pytest.mark.parametrize("tls", [False, True])
 def test_nothing_is_said_to_a_server_nobody_vouches_for(certificate: Path, tls: bool) -> None:
     with smtp_sink(certificate, tls=tls) as sink:
-        error = refused(sink.port, security="tls" if tls else "starttls", user="me", password=PASSWORD)
+        error = refused(sink.port, security="tls" if tls else "starttls", user="me", password=Credential(PASSWORD))
         assert not any(command.startswith(("AUTH", "MAIL")) for command in sink.commands)
     assert (error.retryable, error.outcome_unknown) == (True, False)
 
 
 def test_nothing_is_said_in_the_clear_where_encryption_was_asked_for(sink: SmtpSink) -> None:
-    error = refused(sink.port, security="starttls", user="me", password=PASSWORD)
+    error = refused(sink.port, security="starttls", user="me", password=Credential(PASSWORD))
     assert not any(command.startswith(("AUTH", "MAIL")) for command in sink.commands)
     assert not error.retryable
     assert "STARTTLS" in str(error)
@@ -142,7 +145,7 @@ def test_a_refusal_says_whether_it_may_pass(sink: SmtpSink, verb: str, code: str
 def test_a_refused_login_does_not_show_the_password(sink: SmtpSink, code: str, retryable: bool) -> None:
     encoded = base64.b64encode(f"\0me\0{PASSWORD}".encode()).decode()
     sink.script("AUTH", f"{code} {PASSWORD} {encoded}")
-    error = refused(sink.port, user="me", password=PASSWORD)
+    error = refused(sink.port, user="me", password=Credential(PASSWORD))
     assert error.retryable is retryable
     assert PASSWORD not in str(error)
     assert encoded not in str(error)

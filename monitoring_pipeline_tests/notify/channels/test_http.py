@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline_tests.processes import free_port
@@ -24,7 +25,7 @@ def refused(send: Callable[[], object]) -> DeliveryError:
 
 def answered(sink: HttpSink, *behaviours: Behaviour, path: str = "/hooks/in") -> DeliveryError:
     sink.script(*behaviours)
-    return refused(lambda: http.post("webhook: i-1", f"{sink.url}{path}", b"{}", secrets=(KEY,)))
+    return refused(lambda: http.post("webhook: i-1", f"{sink.url}{path}", b"{}", secrets=(Credential(KEY),)))
 
 
 def test_json_arrives_as_it_was_given(sink: HttpSink) -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels.pagerduty import PagerDutyChannel, event_of
 from monitoring_pipeline_tests.golden_files import assert_golden
@@ -20,7 +21,7 @@ def test_the_event_is_the_one_that_was_read_and_found_good(name: str) -> None:
 
 def test_all_steps_of_an_incident_are_one_incident_of_pagerduty() -> None:
     with http_sink(like_pagerduty) as sink:
-        channel = PagerDutyChannel(KEY, url=f"{sink.url}/v2/enqueue")
+        channel = PagerDutyChannel(Credential(KEY), url=f"{sink.url}/v2/enqueue")
         for message in (OPENED, WORSENED, ESCALATED, ACKNOWLEDGED, RESOLVED):
             channel.send(message, dedup_key=message.step)
         events = [posted.json for posted in sink.received]
@@ -39,7 +40,7 @@ def test_a_late_end_of_one_incident_does_not_end_the_next() -> None:
 @pytest.mark.parametrize("step", ["noted", "triaged", "mitigated", "none"])
 def test_a_note_pages_nobody(step: str) -> None:
     with http_sink(like_pagerduty) as sink:
-        PagerDutyChannel(KEY, url=sink.url).send(replace(OPENED, step=step), dedup_key="k")
+        PagerDutyChannel(Credential(KEY), url=sink.url).send(replace(OPENED, step=step), dedup_key="k")
         assert sink.received == []
 
 
@@ -65,12 +66,12 @@ def test_the_routing_key_is_never_written_down() -> None:
     with http_sink() as sink:
         sink.script(Answer(400, f'{{"errors": ["routing_key {KEY} is unknown"]}}'))
         with pytest.raises(DeliveryError, match=r"routing_key \*\*\* is unknown") as caught:
-            PagerDutyChannel(KEY, url=sink.url).send(OPENED, dedup_key="k")
+            PagerDutyChannel(Credential(KEY), url=sink.url).send(OPENED, dedup_key="k")
     assert KEY not in str(caught.value)
     assert not caught.value.retryable
 
 
 def test_an_address_that_is_not_pagerdutys_is_not_believed() -> None:
     with http_sink() as portal, pytest.raises(DeliveryError) as caught:
-        PagerDutyChannel(KEY, url=portal.url).send(OPENED, dedup_key="k")
+        PagerDutyChannel(Credential(KEY), url=portal.url).send(OPENED, dedup_key="k")
     assert (caught.value.retryable, caught.value.outcome_unknown) == (True, True)

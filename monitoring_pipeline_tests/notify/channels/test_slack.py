@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels import http
 from monitoring_pipeline.notify.channels.slack import SlackChannel, SlackWebhookChannel
@@ -22,7 +23,7 @@ def sink() -> Iterator[HttpSink]:
 
 @pytest.fixture
 def channel(sink: HttpSink) -> SlackChannel:
-    return SlackChannel(TOKEN, "#ml-alerts", base_url=f"{sink.url}/api/")
+    return SlackChannel(Credential(TOKEN), "#ml-alerts", base_url=f"{sink.url}/api/")
 
 
 def says(error: str, *, status: int = 200, **headers: str) -> Answer:
@@ -142,14 +143,14 @@ def test_without_an_answer_the_outcome_is_unknown_and_the_outbox_decides(
 ) -> None:
     monkeypatch.setattr(http, "TIMEOUT_S", 0.2)
     sink.script(behaviour)
-    error = refusal(SlackChannel(TOKEN, "#ml-alerts", base_url=f"{sink.url}/api/"), thread=thread)
+    error = refusal(SlackChannel(Credential(TOKEN), "#ml-alerts", base_url=f"{sink.url}/api/"), thread=thread)
     assert (error.retryable, error.outcome_unknown) == (True, True)
     assert "may have been posted" in str(error)
     assert len(sink.received) == 1
 
 
 def test_an_unreachable_slack_took_nothing() -> None:
-    error = refusal(SlackChannel(TOKEN, "#ml-alerts", base_url=f"http://127.0.0.1:{free_port()}/api/"))
+    error = refusal(SlackChannel(Credential(TOKEN), "#ml-alerts", base_url=f"http://127.0.0.1:{free_port()}/api/"))
     assert (error.retryable, error.outcome_unknown) == (True, False)
 
 
@@ -158,12 +159,12 @@ def test_neither_token_nor_address_is_ever_written_down(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     sink.script(says("invalid_auth"), Answer(404, "no_service"))
-    webhook = SlackWebhookChannel(f"{sink.url}/hook/secret")
+    webhook = SlackWebhookChannel(Credential(f"{sink.url}/hook/secret"))
     seen = [str(refusal(channel)), repr(channel), str(refusal(webhook)), repr(webhook)]
     seen += [record.getMessage() for record in caplog.records]
     for address in ("hook/secret", "http://hooks.example/secret"):
         with pytest.raises(ValueError, match="cannot be used") as caught:
-            SlackWebhookChannel(address)
+            SlackWebhookChannel(Credential(address))
         seen.append(str(caught.value))
     for text in seen:
         assert TOKEN not in text
@@ -172,7 +173,7 @@ def test_neither_token_nor_address_is_ever_written_down(
 
 def test_a_webhook_takes_the_same_blocks_and_knows_no_thread(sink: HttpSink) -> None:
     sink.script(Answer(200, "ok"))
-    assert SlackWebhookChannel(f"{sink.url}/hook").send(RESOLVED, dedup_key="k", thread="C0ML:1.5") is None
+    assert SlackWebhookChannel(Credential(f"{sink.url}/hook")).send(RESOLVED, dedup_key="k", thread="C0ML:1.5") is None
     assert sink.received[0].json["blocks"][0]["type"] == "header"
 
 
@@ -182,6 +183,6 @@ def test_a_webhook_takes_the_same_blocks_and_knows_no_thread(sink: HttpSink) -> 
 )
 def test_a_webhook_fails_like_the_bot_does(sink: HttpSink, status: int, body: str, retryable: bool) -> None:
     sink.script(Answer(status, body, {"Retry-After": "5"}))
-    error = refusal(SlackWebhookChannel(f"{sink.url}/hook"))
+    error = refusal(SlackWebhookChannel(Credential(f"{sink.url}/hook")))
     assert error.retryable is retryable
     assert error.retry_after == 5.0

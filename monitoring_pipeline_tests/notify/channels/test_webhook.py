@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from monitoring_pipeline.capture.credentials import Credential
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.notify.channels.signatures import verify
 from monitoring_pipeline.notify.channels.webhook import WebhookChannel, body_of
@@ -27,7 +28,7 @@ def test_a_reader_gets_the_whole_message_back() -> None:
 
 def test_what_arrives_is_signed_and_has_the_same_id_at_every_attempt() -> None:
     with http_sink() as sink:
-        channel = WebhookChannel(f"{sink.url}/in", SECRET, clock=lambda: NOW)
+        channel = WebhookChannel(Credential(f"{sink.url}/in"), Credential(SECRET), clock=lambda: NOW)
         sink.script(Cut())
         with pytest.raises(DeliveryError):
             channel.send(OPENED, dedup_key="incident/opened")
@@ -43,7 +44,7 @@ def test_neither_secret_nor_address_is_ever_written_down() -> None:
         url = f"{sink.url}/hooks/very-secret-path"
         sink.script(Answer(404, f"no {url} for {SECRET}"))
         with pytest.raises(DeliveryError) as caught:
-            WebhookChannel(url, SECRET, clock=lambda: NOW).send(OPENED, dedup_key="k")
+            WebhookChannel(Credential(url), Credential(SECRET), clock=lambda: NOW).send(OPENED, dedup_key="k")
     assert "very-secret-path" not in str(caught.value)
     assert SECRET not in str(caught.value)
 
@@ -53,5 +54,5 @@ def test_neither_secret_nor_address_is_ever_written_down() -> None:
 )
 def test_it_is_not_made_without_an_address_and_a_secret_that_can_be_used(url: str, secret: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be used|signing secret") as caught:
-        WebhookChannel(url, secret, clock=lambda: NOW)
+        WebhookChannel(Credential(url), Credential(secret), clock=lambda: NOW)
     assert "secret-path" not in str(caught.value)

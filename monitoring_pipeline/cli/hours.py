@@ -1,9 +1,10 @@
-"""The command that replays rules over stored hours.
+"""Commands over a range of stored hours: computing them anew, and replaying rules over them.
 
-Add an option here when a replay can vary something else. Keep what it counts out: that belongs in notify.
+Add an option here when either can vary something else. Keep what they do out: it belongs in workflow and notify.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +15,12 @@ from monitoring_pipeline.cli.base import (
     MOMENTS,
     Answer,
     Format,
-    app,
+    Model,
+    answer,
+    command,
     deployment_here,
     in_utc,
-    plain_errors,
+    monitor_named,
     print_json,
     print_table,
     progress,
@@ -27,11 +30,37 @@ from monitoring_pipeline.errors import Problem, SettingsError
 if TYPE_CHECKING:
     from monitoring_pipeline.notify.replay import Replay
 
+
 SHOWN = 20
 """Incidents of a replay that a table shows."""
 
 
-@app.command()
+@command
+def backfill(
+    model: Model,
+    start: Annotated[
+        datetime, typer.Option("--from", formats=MOMENTS, help="First hour: 2026-04-01, 2026-04-01T06:00.")
+    ],
+    end: Annotated[datetime, typer.Option("--to", formats=MOMENTS, help="The hour to stop before.")],
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Evaluate and judge again what is stored; the logs are not read.")
+    ] = False,
+    format_: Answer = Format.TABLE,
+) -> None:
+    """Compute every hour of a range anew in one run, on record in the instance of DAGSTER_HOME."""
+    monitor, first, stop = monitor_named(model), in_utc(start), in_utc(end)
+    from monitoring_pipeline.workflow.backfill import backfill as computed
+    from monitoring_pipeline.workflow.backfill import materialisations
+
+    with progress(f"{monitor.model}, hours", materialisations(monitor, first, stop, stored=stored)) as done:
+        found = computed(monitor, first, stop, done=done, stored=stored)
+    hours = (stop - first).total_seconds() / 3600
+    done_in = f"{hours:.0f} hours in {len(found.runs)} run(s), {found.predictions:,} predictions"
+    fired = [f"rule {rule} fires in {count} hours" for rule, count in sorted(found.fired.items())]
+    answer(format_, {"model": monitor.model, **asdict(found)}, done_in, *(fired or ["no rule fires"]))
+
+
+@command
 def replay_rules(
     monitor: Annotated[Path, typer.Option(help="The monitor's YAML file, with the rules to try.")],
     start: Annotated[
@@ -46,12 +75,11 @@ def replay_rules(
     from monitoring_pipeline.settings.load import load_monitor
     from monitoring_pipeline.workflow.rule_replay import Candidate, replay_stored
 
-    with plain_errors():
-        files = [Candidate.of(load_monitor(path), str(path)) for path in [monitor, *(against or [])]]
-        tried = [files[0].with_limit(rule, value) for each in limit or [] for rule, value in _limits(each)]
-        candidates = [*files, *tried]
-        with progress(f"replaying {len(candidates)} set(s) of rules"):
-            found = replay_stored(candidates, deployment_here(), start=start and in_utc(start), end=end and in_utc(end))
+    files = [Candidate.of(load_monitor(path), str(path)) for path in [monitor, *(against or [])]]
+    tried = [files[0].with_limit(rule, value) for each in limit or [] for rule, value in _limits(each)]
+    candidates = [*files, *tried]
+    with progress(f"replaying {len(candidates)} set(s) of rules"):
+        found = replay_stored(candidates, deployment_here(), start=start and in_utc(start), end=end and in_utc(end))
     if format_ is Format.JSON:
         print_json({each.name: replay.as_record() for each, replay in zip(candidates, found, strict=True)})
         return
@@ -79,12 +107,11 @@ def _limits(asked: str) -> Iterator[tuple[str, float]]:
 
 def _print_replay(found: "Replay") -> None:
     """Print what every rule did, in which weeks, and the incidents that came of it."""
-    from monitoring_pipeline.notify.replay import worst_of
+    from monitoring_pipeline.notify.replay import FIGURES, worst_of
 
-    heads = ("rule", "hours firing", "hours unknown", "alerts", "messages", "pages", "first alert")
-    numbers = ("hours_firing", "hours_unknown", "alerts", "messages", "pages")
+    heads = ("rule", *(name.replace("_", " ") for name in FIGURES), "first alert")
     rows = [
-        (rule.rule, *(str(getattr(rule, name)) for name in numbers), _minute(rule.first_at) or "never")
+        (rule.rule, *(str(getattr(rule, name)) for name in FIGURES), _minute(rule.first_at) or "never")
         for rule in found.rules
     ]
     print_table(heads, rows)
