@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 from time import monotonic
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -25,7 +24,7 @@ from monitoring_pipeline.capture.privacy import Privacy, PrivatePredictionLog
 from monitoring_pipeline.capture.sampling import id_hashes
 from monitoring_pipeline.capture.windows import EPOCH
 from monitoring_pipeline.crash_points import reached
-from monitoring_pipeline.serve.spool import PART_ROWS, Part, Spool
+from monitoring_pipeline.serve.spool import PART_ROWS, Part, Spool, rows_of, spool_of
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class Recorder:
         self._hashed = {each.name: each.type for each in schema if each.name in self._privacy.hashed}
         self._kept: pa.Schema = self._privacy.keep(schema.empty_table()).schema
         self._names = self._kept.names
-        self._spool = Spool(folder / f"model={quote(model, safe='')}", self._names)
+        self._spool = Spool(spool_of(folder, model), self._names)
         self._counts = Counter({Recorded.RECOVERED: self._spool.recovered})
         if self._spool.recovered:
             _log.warning("processes before this one were killed: storing %d rows they left", self._spool.recovered)
@@ -225,9 +224,8 @@ class Recorder:
 
     def _table(self, part: Part) -> pa.Table:
         """Return the rows of a part, of another process' columns where that left it, without lines that are damaged."""
-        names, *rows = [_read(line) for line in part.lines()] or [[]]
-        whole = [row for row in rows if row is not None and len(row) == len(names or [])]
-        if not names or not whole:
+        names, whole = rows_of(part)
+        if not whole:
             return pa.table({})
         types = {each.name: each.type for each in self._kept}
         columns = zip(names, zip(*whole, strict=True), strict=True)
@@ -237,14 +235,6 @@ class Recorder:
         except Exception:  # noqa: BLE001 - what completes a record must not cost the record
             _log.exception("%d rows are stored as they are: what completes them failed", table.num_rows)
             return table
-
-
-def _read(line: bytes) -> list[Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, list) else None
 
 
 def _plain(value: object) -> object:

@@ -17,11 +17,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 _log = logging.getLogger(__name__)
 
 PART_ROWS = 1000
 """Rows that are stored together at most."""
+
+
+WAITING, REFUSED = ".rows", ".refused"
+"""Parts that are to be stored, and those that no log took."""
+
+
+def spool_of(folder: Path, model: str) -> Path:
+    """Return where processes keep what they answered for a model."""
+    return folder / f"model={quote(model, safe='')}"
 
 
 @dataclass(eq=False, slots=True)
@@ -40,6 +51,12 @@ class Part:
         return (written + b"".join(self.unwritten)).split(b"\n")[:-1]
 
 
+def rows_of(part: Part) -> tuple[list[str], list[list[Any]]]:
+    """Return the names of the columns of a part, and its rows without those that are damaged."""
+    names, *rows = [_values(line) for line in part.lines()] or [None]
+    return names or [], [row for row in rows if row is not None and len(row) == len(names or [])]
+
+
 class Spool:
     """Parts of one process, and those that dead ones have left: the oldest first. Its user sees to one call a time."""
 
@@ -50,7 +67,7 @@ class Spool:
         self._locks: list[int] = []
         for place, lock in _left(folder):
             self._locks.append(lock)
-            for path in sorted(place.glob("*.rows")):
+            for path in sorted(place.glob(f"*{WAITING}")):
                 part = Part(path, size=path.stat().st_size)
                 part.rows = max(0, len(part.lines()) - 1)
                 self.parts.append(part)
@@ -95,7 +112,7 @@ class Spool:
     def set_aside(self, part: Part) -> None:
         """Leave a part that no log takes to people, who find it as `.refused`."""
         with suppress(FileNotFoundError):
-            part.path.rename(part.path.with_suffix(".refused"))
+            part.path.rename(part.path.with_suffix(REFUSED))
         self._forget(part)
 
     def close(self) -> None:
@@ -115,7 +132,7 @@ class Spool:
     def _begin(self) -> None:
         self._end()
         self._number += 1
-        self._last = Part(self._folder / f"{self._number:06d}.rows")
+        self._last = Part(self._folder / f"{self._number:06d}{WAITING}")
         self.parts.append(self._last)
         with suppress(OSError):
             self._file = os.open(self._last.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -157,6 +174,14 @@ def _left(folder: Path) -> Iterator[tuple[Path, int]]:
             os.close(lock)
         else:
             yield place, lock
+
+
+def _values(line: bytes) -> list[Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _remove_if_empty(place: Path) -> None:

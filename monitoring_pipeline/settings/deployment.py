@@ -51,6 +51,11 @@ class Deployment:
     def data_address(self) -> str:
         return self.data or str(self.state_directory / "data")
 
+    @property
+    def spools(self) -> Path:
+        """Where scoring services keep rows until their log has taken them."""
+        return self.state_directory / "serving" / "spool"
+
     def __repr__(self) -> str:
         shown = (f"{entry.name}={without_password(str(getattr(self, entry.name)))!r}" for entry in fields(self))
         return f"Deployment({', '.join(shown)})"

@@ -4,16 +4,25 @@ Add a place with rows of predictions here. Keep how rows are removed out: it bel
 rows, profiles and signals, stays: it names nobody where categories are redacted and small groups suppressed.
 """
 
+import json
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from monitoring_pipeline.capture.subjects import Subject
 from monitoring_pipeline.errors import StoreError
+from monitoring_pipeline.serve.spool import REFUSED, WAITING, Part, rows_of, spool_of
 from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.logs import PostgresLog, SqlLog
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores.erasure import erase_pages, erase_rows, folders_of, known_of, row_files
+from monitoring_pipeline.stores.files import publish
 from monitoring_pipeline.stores.objects import Place, place_at
 from monitoring_pipeline.stores.postgres_erasure import PostgresErasure
 from monitoring_pipeline.stores.postgres_tables import Tables
@@ -26,15 +35,17 @@ PASSES = 3
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a deployment keeps its data, and the folder of this machine with its pages and training sets."""
+    """Where a deployment keeps its data, its pages and training sets on this machine, and what services hold."""
 
     data: Place
     here: Path
+    spools: Path | None = None
 
     @classmethod
     def of(cls, deployment: Deployment) -> "Places":
         data = place_at(deployment.data_address)
-        return cls(data, data if isinstance(data, Path) else deployment.state_directory / "data")
+        here = data if isinstance(data, Path) else deployment.state_directory / "data"
+        return cls(data, here, deployment.spools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +104,39 @@ def _once(monitor: Monitor, places: Places, secret: Secret, subject: Subject, *,
     yield Forgotten("evidently pages", erase_pages(places.here, model, days, dry=dry))
     for kind, count in erase_rows(files, subject, dry=dry).items():
         yield Forgotten(kind, count)
+    if places.spools is not None:
+        yield from _in_spool(spool_of(places.spools, model), subject, dry=dry)
     for store in sorted(stores, key=lambda each: each.log):
         yield Forgotten(f"{store.log} in PostgreSQL", store.erase(subject, dry=dry))
     if isinstance(log, SqlLog):
         yield Forgotten(f"table {log.predictions.table}", theirs, _instruction(log, subject.column) if theirs else "")
+
+
+def _in_spool(folder: Path, subject: Subject, *, dry: bool) -> Iterator[Forgotten]:
+    """Remove what no log took of what the scoring service answered; what waits for the log is still the service's."""
+    waiting = 0
+    for path in sorted(folder.glob(f"*/*{WAITING}")):
+        with suppress(FileNotFoundError):  # it has just been stored
+            waiting += int(_about(subject, *rows_of(Part(path))).sum())
+    refused = 0
+    for path in sorted(folder.glob(f"*/*{REFUSED}")):
+        names, rows = rows_of(Part(path))
+        about = _about(subject, names, rows)
+        refused += int(about.sum())
+        if about.any() and not dry:
+            kept = [names, *(row for row, theirs in zip(rows, about, strict=True) if not theirs)]
+            publish(path, b"".join(json.dumps(line).encode() + b"\n" for line in kept))
+    if refused:
+        yield Forgotten("rows no log took", refused)
+    if waiting:
+        left = "the service holds them until the log takes them: run this again when it has"
+        yield Forgotten("rows that wait for the log", waiting, left)
+
+
+def _about(subject: Subject, names: list[str], rows: list[list[Any]]) -> npt.NDArray[np.bool_]:
+    texts = [[None if value is None else str(value) for value in row] for row in rows]
+    columns = zip(names, zip(*texts, strict=True), strict=True) if rows else ()
+    return subject.rows_of(pa.table({name: pa.array(values, pa.string()) for name, values in columns}))
 
 
 def _in_postgres(monitor: Monitor, secret: Secret) -> list[PostgresErasure]:

@@ -122,7 +122,7 @@ def scoring_service(
         predictions,
         model,
         contract.schema,
-        _folder(deployment) / "spool",
+        deployment.spools,
         rate=rate,
         complete=lambda rows: with_shadow(rows, models.serving),
     )

@@ -1,6 +1,7 @@
 """Somebody is forgotten wherever there are rows of single predictions, and nobody else is touched."""
 
 import itertools
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from monitoring_pipeline.capture.predictions import TIME_TYPE
 from monitoring_pipeline.capture.windows import HOUR, Window
 from monitoring_pipeline.describe.quarantine import SCHEMA
+from monitoring_pipeline.serve.spool import REFUSED, Part, Spool, rows_of, spool_of
 from monitoring_pipeline.settings.load import parse_monitor
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.stores import erasure
@@ -110,7 +112,9 @@ def quarantine() -> pa.Table:
 
 
 def deployment(folder: Path, **changes: Any) -> Deployment:
-    made = Deployment(parse_monitor(ASKED | changes), Places(folder, folder), {"MONITORING_PII_KEY": KEY})
+    made = Deployment(
+        parse_monitor(ASKED | changes), Places(folder, folder, folder / "spool"), {"MONITORING_PII_KEY": KEY}
+    )
     made.store()
     return made
 
@@ -124,6 +128,27 @@ EVERYWHERE = {
     "retraining": 2,
     "evidently pages": 2,
 }
+
+
+def test_of_what_the_service_could_not_store_rows_go_and_those_that_wait_are_said(tmp_path: Path) -> None:
+    here = deployment(tmp_path)
+    assert here.places.spools is not None
+    folder = spool_of(here.places.spools, MODEL)
+    lines = [json.dumps([f"q{n}", who]).encode() + b"\n" for n, who in enumerate((SUBJECT, OTHER, SUBJECT))]
+    spool = Spool(folder, ["prediction_id", "customer_id"])
+    spool.add([*lines, b"torn\n"])
+    refused = spool.first()
+    assert refused is not None
+    spool.set_aside(refused)
+    spool.add(lines[:2])
+    would = here.forget([SUBJECT], dry=True)
+    assert (would["rows no log took"], would["rows that wait for the log"]) == (2, 1)
+    did = here.forget([SUBJECT])
+    assert (did["rows no log took"], did["rows that wait for the log"]) == (2, 1)
+    assert [each.place for each in here.left] == ["rows that wait for the log"]
+    (left,) = folder.glob(f"*/*{REFUSED}")
+    assert rows_of(Part(left)) == (["prediction_id", "customer_id"], [["q1", OTHER]])
+    assert here.forget([SUBJECT]) == {"rows that wait for the log": 1}
 
 
 def test_all_rows_of_somebody_go_from_every_place_and_nobody_elses(tmp_path: Path) -> None:
