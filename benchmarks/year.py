@@ -41,7 +41,6 @@ from monitoring_pipeline.workflow.stages import REPORTS, Stages
 
 YEAR, DESCRIBED, ROWS = 8_760, 336, 1_500
 KEPT = ("profiles", "outcomes", "label_arrivals", "operations")
-EVALUATED = ("measure_drift", "measure_performance", "judge", "diagnose")
 LOGGED_HOURS = 48
 
 
@@ -99,6 +98,15 @@ def distances_only(stages: Stages) -> Callable[[list[datetime]], object]:
             expected = expected_windows(entry.column, entry.profile)
             for each in series:
                 measured(Pair(entry.column, expected, each.column(entry.column)), policy.metrics)
+
+    return work
+
+
+def judging(stages: Stages) -> Callable[[list[datetime]], object]:
+    """Return what the asset of verdicts does."""
+
+    def work(hours: list[datetime]) -> None:
+        stages.diagnose(hours, {hour: verdicts for hour, (verdicts, _) in stages.judge(hours).items()})
 
     return work
 
@@ -167,10 +175,14 @@ def measure(stores: Path, hours: int) -> list[tuple[str, float, int]]:
         importlib.import_module(name)
     stages = stages_on(stores)
     found = [("distances and p-values of drift, as arrays", seconds(distances_only(stages), hours), 0)]
-    found += [(name, seconds(getattr(stages, name), hours), _written(stores, name)) for name in EVALUATED]
-    other = {"drift": {"false_alarms_per_month": 3}}
-    stricter = replace(stages, monitor=parse_monitor(MONITOR | other))
-    found.append(("judge, other thresholds alone", seconds(stricter.judge, hours), _written(stores, "judge")))
+    for name, work in (
+        ("measure drift", stages.measure_drift),
+        ("measure performance", stages.measure_performance),
+        ("judge and diagnose", judging(stages)),
+    ):
+        found.append((name, seconds(work, hours), _written(stores, name)))
+    stricter = replace(stages, monitor=parse_monitor(MONITOR | {"drift": {"false_alarms_per_month": 3}}))
+    found.append(("judge and diagnose by other thresholds", seconds(judging(stricter), hours), 0))
     assert not (stores / "predictions").exists()
     assert not (stores / "samples").exists()
     return found
@@ -179,7 +191,7 @@ def measure(stores: Path, hours: int) -> list[tuple[str, float, int]]:
 def _written(stores: Path, stage: str) -> int:
     import pyarrow.parquet as pq
 
-    kind = {"judge": "verdicts", "diagnose": "diagnoses"}.get(stage, stage.removeprefix("measure_"))
+    kind = stage.removeprefix("measure ") if stage.startswith("measure ") else "verdicts"
     return sum(pq.read_metadata(file).num_rows for file in (stores / kind / f"model={MODEL}").rglob("*.parquet"))
 
 

@@ -292,7 +292,7 @@ def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monit
     """Judge each hour and evaluate its rules."""
     stages = monitoring.stages(monitor)
     judged = stages.judge(hours_of(context))
-    diagnosed = stages.diagnose(hours_of(context))
+    diagnosed = stages.diagnose(hours_of(context), {hour: verdicts for hour, (verdicts, _) in judged.items()})
     for hour, (verdicts, rules) in judged.items():
         counts = {level.value: sum(verdict.level is level for verdict in verdicts) for level in Level}
         counts["rules_firing"] = sum(outcome.state is RuleState.FIRING for outcome in rules)

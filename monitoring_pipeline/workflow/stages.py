@@ -286,9 +286,16 @@ class Stages:
         serving = {hour: version for hour in hours if (version := serving_version(counts, hour)) is not None}
         return judge_objectives(self.model, known, serving, hours, policy)
 
-    def diagnose(self, hours: Sequence[datetime]) -> dict[datetime, list[DriftDiagnosis]]:
-        """Name what kind of drift the serving version shows in each hour, in which manner and since when."""
-        verdicts = self._served(self.hourly.read_verdicts(self.model, min(hours), max(hours) + HOUR))
+    def diagnose(
+        self, hours: Sequence[datetime], judged: Mapping[datetime, Sequence[Verdict]] | None = None
+    ) -> dict[datetime, list[DriftDiagnosis]]:
+        """Name what kind of drift the serving version shows in each hour, in which manner and since when.
+
+        `judged` are the verdicts of the hours; they are read where nobody has them at hand.
+        """
+        if judged is None:
+            judged = self.hourly.read_verdicts(self.model, min(hours), max(hours) + HOUR)
+        verdicts = self._served(judged)
         columns = self.monitor.columns
         outputs = {name for name in (columns.score, columns.prediction) if name is not None}
         history: dict[str, dict[SeriesKey, dict[datetime, float]]] = {}
