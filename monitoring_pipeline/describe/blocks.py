@@ -14,7 +14,7 @@ import numpy.typing as npt
 from monitoring_pipeline.capture.windows import HOUR, window_name
 from monitoring_pipeline.describe.columns import Column, FloatArray
 from monitoring_pipeline.describe.distances import Pair, measured
-from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, ProfileSeries, all_hours
+from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, HourlyTotals, ProfileSeries, all_hours
 from monitoring_pipeline.stats.block_limits import block_moments
 from monitoring_pipeline.stats.divergence_moments import Divergence, null_moments
 
@@ -91,12 +91,13 @@ def calibrate(
     if not hourly:
         return {}
     hours = all_hours(hourly)
-    whole = ProfileSeries(hourly, hours[-1:], reach=len(hours)).column(column, len(hours))
+    totals = HourlyTotals(hourly, hours[0], hours[-1])
+    whole = ProfileSeries(totals, hours[-1:], reach=len(hours)).column(column, len(hours))
     for window in windows:
         length = round(window / HOUR)
         if len(hours) < 2 * length:
             continue
-        blocks = ProfileSeries(hourly, hours[length - 1 :], reach=length).column(column, length)
+        blocks = ProfileSeries(totals, hours[length - 1 :], reach=length).column(column, length)
         rests = {window_name(window): combined(whole, blocks, -1)}
         if recurring and window <= WEEK and len(hours) * HOUR >= FEWEST_WEEKS * WEEK:
             rests[same_hours_name(window)] = _other_weeks(blocks)

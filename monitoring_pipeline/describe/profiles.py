@@ -195,38 +195,64 @@ def rows_by_version(rows: pa.Table, *, version: str | None, default: str) -> dic
     return {name: rows.filter(pc.equal(rows[version], name)) for name in names}
 
 
-class ProfileSeries:
-    """Consecutive hours of one version as arrays with a leading axis of hours, ready for trailing windows.
+class HourlyTotals:
+    """The hours of one version from `first` to `last` as running totals, a column at a time.
 
-    `hours` are the hours wanted; the series reaches `reach` hours further back. Hours that are not described count
-    as zero rows and as missing. One series with the longest reach answers for all shorter windows, fastest when all
-    lengths of a column are asked for before the next column.
+    Those of the column that was asked for last are kept: whoever adds up windows of several lengths asks for all of
+    them before the next column. Hours that are not described count as zero rows and as missing.
     """
 
-    def __init__(self, profiles: HourlyProfiles, hours: Sequence[datetime], *, reach: int) -> None:
-        first, last = min(hours), max(hours)
-        span = round((last - first) / HOUR) + 1
-        self.reach = reach
-        self._axis = [first + (step - reach + 1) * HOUR for step in range(span + reach - 1)]
-        self._profiles = [profiles.get(hour) for hour in self._axis]
-        self._ends = np.array([round((hour - first) / HOUR) for hour in hours]) + reach
+    def __init__(self, profiles: HourlyProfiles, first: datetime, last: datetime) -> None:
+        self.first = first
+        self.profiles = [profiles.get(first + step * HOUR) for step in range(round((last - first) / HOUR) + 1)]
         self._latest: tuple[Column, RunningCounts, RunningSums] | None = None
+
+    def of(self, column: Column) -> tuple[RunningCounts, RunningSums]:
+        """Return the whole numbers and the sums of one column."""
+        latest = self._latest
+        if latest is None or latest[0] is not column:
+            latest = self._latest = (column, *self._running(column))
+        return latest[1:]
+
+    def _running(self, column: Column) -> tuple[RunningCounts, RunningSums]:
+        blank = ColumnProfile.empty(column.bins)
+        parts = [p.columns.get(column.name, blank) if p else blank for p in self.profiles]
+        scalars = np.array([(p.nulls, p.invalid, p.unseen_rows) for p in parts], dtype=np.int64)
+        squares = np.array([(p.squares,) for p in parts])
+        counts = np.concatenate([p.counts for p in parts]).reshape(len(parts), -1)
+        sums = np.concatenate([p.sums for p in parts]).reshape(len(parts), -1)
+        return (
+            RunningCounts(np.concatenate([counts, scalars], axis=1)),
+            RunningSums(np.concatenate([sums, squares], axis=1), first_hour=self.first.hour),
+        )
+
+
+class ProfileSeries:
+    """Trailing windows that end with `hours`, of up to `reach` hours, as arrays with a leading axis of hours.
+
+    Series that share their totals, and one that is asked for several lengths, add up no hour twice.
+    """
+
+    def __init__(self, profiles: HourlyProfiles | HourlyTotals, hours: Sequence[datetime], *, reach: int) -> None:
+        if not isinstance(profiles, HourlyTotals):
+            profiles = HourlyTotals(profiles, min(hours) - (reach - 1) * HOUR, max(hours))
+        self.reach = reach
+        self._totals = profiles
+        self._ends = np.array([round((hour - profiles.first) / HOUR) + 1 for hour in hours])
 
     def described(self, length: int) -> IntArray:
         """Return how many hours of each trailing window have been described, shape (hours,)."""
-        known = np.array([[profile is not None] for profile in self._profiles], dtype=np.int64)
+        known = np.array([[profile is not None] for profile in self._totals.profiles], dtype=np.int64)
         return RunningCounts(known).trailing(self._ends, length)[:, 0]
 
     def rows(self, length: int) -> IntArray:
         """Return the rows in each trailing window, shape (hours,)."""
-        rows = np.array([[profile.rows if profile else 0] for profile in self._profiles], dtype=np.int64)
+        rows = np.array([[profile.rows if profile else 0] for profile in self._totals.profiles], dtype=np.int64)
         return RunningCounts(rows).trailing(self._ends, length)[:, 0]
 
     def column(self, column: Column, length: int) -> "ColumnWindows":
         """Return the counters of one column summed over the trailing windows."""
-        if self._latest is None or self._latest[0] is not column:
-            self._latest = (column, *self._running(column))
-        _, counts, sums = self._latest
+        counts, sums = self._totals.of(column)
         whole, real = counts.trailing(self._ends, length), sums.trailing(self._ends, length)
         return ColumnWindows(
             counts=whole[:, :-3],
@@ -237,23 +263,11 @@ class ProfileSeries:
             unseen=whole[:, -1],
         )
 
-    def _running(self, column: Column) -> tuple[RunningCounts, RunningSums]:
-        blank = ColumnProfile.empty(column.bins)
-        parts = [p.columns.get(column.name, blank) if p else blank for p in self._profiles]
-        scalars = np.array([(p.nulls, p.invalid, p.unseen_rows) for p in parts], dtype=np.int64)
-        squares = np.array([(p.squares,) for p in parts])
-        counts = np.concatenate([p.counts for p in parts]).reshape(len(parts), -1)
-        sums = np.concatenate([p.sums for p in parts]).reshape(len(parts), -1)
-        return (
-            RunningCounts(np.concatenate([counts, scalars], axis=1)),
-            RunningSums(np.concatenate([sums, squares], axis=1), first_hour=self._axis[0].hour),
-        )
-
     def unseen_names(self, column: str, index: int, length: int) -> Mapping[str, int]:
         """Return the heaviest unseen categories of the window that ends with hour `index`."""
         end = int(self._ends[index])
         names: Counter[str] = Counter()
-        for profile in self._profiles[end - length : end]:
+        for profile in self._totals.profiles[end - length : end]:
             if profile and column in profile.columns:
                 names.update(dict(profile.columns[column].unseen))
         return dict(_heaviest(names))

@@ -23,7 +23,7 @@ from monitoring_pipeline.describe.columns import (
     NumericBins,
 )
 from monitoring_pipeline.describe.distances import Pair, as_windows
-from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, ProfileSeries, all_hours
+from monitoring_pipeline.describe.profiles import ColumnWindows, HourlyProfiles, HourlyTotals, ProfileSeries, all_hours
 from monitoring_pipeline.describe.references import ColumnReference, UsualRanges
 from monitoring_pipeline.stats.moments import mean_shift, std_ratio
 
@@ -177,7 +177,8 @@ def usual_ranges(
         return {}
     hours = all_hours(hourly)
     lengths = [length for length in (round(window / HOUR) for window in windows) if len(hours) >= 2 * length]
-    stretches = {length: ProfileSeries(hourly, hours[length - 1 :], reach=length) for length in lengths}
+    totals = HourlyTotals(hourly, hours[0], hours[-1])
+    stretches = {length: ProfileSeries(totals, hours[length - 1 :], reach=length) for length in lengths}
     found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
     for name, entry in columns.items():
         if entry.column.role is ColumnRole.LABEL:

@@ -27,6 +27,7 @@ from monitoring_pipeline.describe.spans import (
     SpanSeries,
     hours_of,
     last_rows_span,
+    totals_of,
 )
 from monitoring_pipeline.evaluate.signals import TRAINING, Absence, Signal, warming_up
 
@@ -146,14 +147,17 @@ def _signals_of(
 ) -> list[Signal]:
     ends = [hour + HOUR for hour in hours]
     rows = {hour: profile.rows for hour, profile in profiles.items()}
-    signals: list[Signal] = []
+    measured_together = []
+    totals = totals_of(profiles, [(end - max(policy.windows), end) for end in ends])
     for window in policy.windows:
         spans: list[Span] = [(end - window, end) for end in ends]
         whys = [_window_absence(rows, served, traffic, span, policy.min_rows) for span in spans]
         windows = _Windows(reference, spans, whys, policy.metrics, segment)
-        signals += _against_training(windows, SpanSeries(profiles, spans))
+        measured_together.append((windows, SpanSeries(totals, spans)))
+    signals = list(_against_training(measured_together))
+    for windows, _ in measured_together:
         for baseline in policy.baselines:
-            if isinstance(baseline, SameHoursOfWeek) and window > WEEK:
+            if isinstance(baseline, SameHoursOfWeek) and windows.length > WEEK:
                 continue  # more than a week has no same hours of another week beside it
             signals += _against(windows, profiles, baseline, policy.min_rows, served, traffic)
     if policy.last_predictions is not None:
@@ -161,9 +165,13 @@ def _signals_of(
     return signals
 
 
-def _against_training(windows: "_Windows", series: SpanSeries) -> Iterator[Signal]:
-    for entry in windows.entries():
-        yield from _column_signals(windows, entry, windows.expected(entry), series.column(entry.column), series)
+def _against_training(together: Sequence[tuple["_Windows", SpanSeries]]) -> Iterator[Signal]:
+    """Yield the drift of windows of several lengths of the same columns."""
+    first, _ = together[0]
+    for entry in first.entries():
+        expected = first.expected(entry)
+        for windows, series in together:
+            yield from _column_signals(windows, entry, expected, series.column(entry.column), series)
 
 
 def _against(
@@ -225,7 +233,7 @@ def _last_predictions(
     whys = [few if span is None else _window_absence(rows, rows, traffic, span, policy.min_rows) for span in spans]
     named = [span or (end - LAST_ROWS_REACH, end) for span, end in zip(spans, ends, strict=True)]
     windows = _Windows(reference, named, whys, policy.metrics, span=f"last_{wanted}")
-    yield from _against_training(windows, SpanSeries(profiles, spans))
+    yield from _against_training([(windows, SpanSeries(profiles, spans))])
 
 
 def table_drift(
@@ -290,6 +298,11 @@ class _Windows:
     segment: str = ""
     baseline: str = TRAINING
     span: str = ""
+
+    @property
+    def length(self) -> timedelta:
+        start, end = self.spans[0]
+        return end - start
 
     def expected(self, entry: ColumnReference) -> ColumnWindows:
         """Return what a column is held against; which categories came once is known of all rows only."""
