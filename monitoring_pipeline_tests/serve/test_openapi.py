@@ -4,6 +4,7 @@ It looks for 500s, for answers that are not described, for valid requests that a
 and for routes that forget their key.
 """
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,3 +44,11 @@ def test_the_service_does_what_its_description_says_and_nothing_it_is_sent_makes
         done = CliRunner().invoke(command_line, [*command, "--generation-deterministic", "--no-color"])
     assert done.exit_code == 0, done.output
     assert "7 selected / 7 total" in done.output
+
+
+def test_the_page_on_serving_names_every_path_there_is_and_no_other(tmp_path: Path) -> None:
+    app = Scoring(tmp_path, Registered({"3": scorer("3", 0.3)}, {CHAMPION: "3"})).app
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    named = set(re.findall(r"`(GET|POST) (/[a-z/.]+)`", page))
+    there = {(method, path) for path, methods in app.openapi()["paths"].items() for method in methods}
+    assert named == {(method.upper(), path) for method, path in there} | {("GET", "/openapi.json")}
