@@ -16,7 +16,6 @@ import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR, hour_of
 from monitoring_pipeline.describe.freshness import Reading
-from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.errors import MonitoringError
 from monitoring_pipeline.settings.deployment import Deployment
 from monitoring_pipeline.settings.engine import ProcessEngine, SparkEngine
@@ -26,22 +25,18 @@ from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.stages import stages_at
 
 Readings = Mapping[datetime, Mapping[str, Reading]]
-Described = Mapping[datetime, Sequence[Profile]]
 
 
-def describe_hours(
-    context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
-) -> tuple[Described, Mapping[str, Any]]:
-    """Sample and describe the hours of a run; return their profiles, and what the engine says of its work."""
+def describe_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> Mapping[str, Any]:
+    """Sample and describe the hours of a run; return what the engine says of its work."""
     hours, engine = hours_of(context), monitor.engine
-    told: Mapping[str, Any] = {}
     if isinstance(engine, ProcessEngine):
-        told = _in_a_process(context, monitoring, monitor)
-    elif isinstance(engine, SparkEngine) and len(hours) > 1:  # an hour alone is one task, sooner done than Spark starts
+        return _in_a_process(context, monitoring, monitor)
+    if isinstance(engine, SparkEngine) and len(hours) > 1:  # an hour alone is one task, sooner done than Spark starts
         _on_spark(engine, monitoring, monitor, hours)
     else:
-        return monitoring.stages(monitor).describe(hours, readings=readings_of(monitoring, monitor, hours)), told
-    return monitoring.hourly.read_profiles(monitor.registry_name, min(hours), max(hours) + HOUR), told
+        monitoring.stages(monitor).describe(hours, readings=readings_of(monitoring, monitor, hours))
+    return {}
 
 
 def readings_of(monitoring: Monitoring, monitor: Monitor, hours: Sequence[datetime]) -> Readings:

@@ -5,24 +5,25 @@ because every materialisation costs the event log a dozen rows. Keep computation
 Every body takes the hours of one partition or of a whole range, and a check never raises.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from monitoring_pipeline.capture.windows import HOUR
 from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.evaluate.signals import Signal
+from monitoring_pipeline.judge.drift_types import DriftDiagnosis
 from monitoring_pipeline.judge.rules import RuleOutcome, RuleState, never_known
-from monitoring_pipeline.judge.verdicts import Level
+from monitoring_pipeline.judge.verdicts import Level, Verdict
 from monitoring_pipeline.publish.charts import line_image
 from monitoring_pipeline.settings.monitor import Monitor
 from monitoring_pipeline.workflow.engines import describe_hours
 from monitoring_pipeline.workflow.heartbeats import beat_for_hours
 from monitoring_pipeline.workflow.monitor_assets import Group, asset_spec, check_result, checked, computed
-from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key
+from monitoring_pipeline.workflow.partitions import hourly_partitions, hours_of, partition_key, portions
 from monitoring_pipeline.workflow.resources import Monitoring
 from monitoring_pipeline.workflow.tables import (
     diagnosis_table,
@@ -33,6 +34,8 @@ from monitoring_pipeline.workflow.tables import (
     verdict_table,
     with_threshold,
 )
+
+Found = TypeVar("Found")
 
 OF_MODEL = ("drift.", "performance.", "concept.")
 """Signals without which nothing is known of the model itself."""
@@ -159,17 +162,23 @@ def describe_serving(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> Iterator[dg.MaterializeResult]:
     """Sample and describe each hour."""
-    found, told = describe_hours(context, monitoring, monitor)
-    described = {hour: [each for each in profiles if not each.segment] for hour, profiles in found.items()}
+    told = describe_hours(context, monitoring, monitor)
     sample, profile = (dg.AssetKey([monitor.model, name]) for name in ("serving_sample", "serving_profile"))
     limit = monitor.sampling.rows_per_hour
-    for hour, profiles in described.items():
-        rows = sum(entry.rows for entry in profiles)
-        add(context, sample, hour, {"dagster/row_count": min(rows, limit), "rows_logged": rows})
-        add(context, profile, hour, _profile_numbers(profiles, rows))
-    versions = {entry.version: bool(entry.columns) for entries in described.values() for entry in entries}
+    versions: dict[str, bool] = {}
+    rows: dict[datetime, int] = {}
+
+    def read(hours: list[datetime]) -> dict[datetime, list[Profile]]:
+        return monitoring.hourly.read_profiles(monitor.registry_name, hours[0], hours[-1] + HOUR)
+
+    for hour, found in by_hour(context, read):
+        profiles = [each for each in found if not each.segment]
+        rows[hour] = sum(entry.rows for entry in profiles)
+        add(context, sample, hour, {"dagster/row_count": min(rows[hour], limit), "rows_logged": rows[hour]})
+        add(context, profile, hour, _profile_numbers(profiles, rows[hour]))
+        versions |= {entry.version: bool(entry.columns) for entry in profiles}
     unknown = sorted(version for version, known in versions.items() if not known)
-    draw(context, profile, "rows_by_hour", {h: sum(entry.rows for entry in each) for h, each in described.items()})
+    draw(context, profile, "rows_by_hour", rows)
     said = f"no reference for version(s) {', '.join(unknown)}: run {monitor.model}__reference"
     if not unknown:
         said = f"{', '.join(sorted(versions)) or 'no'} version(s) served, each with its reference"
@@ -181,8 +190,7 @@ def describe_serving(
 def join_outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Join labels known by now to each hour."""
     as_of = monitoring.now()
-    joined = monitoring.stages(monitor).join(hours_of(context), as_of=as_of)
-    for hour, parts in joined.items():
+    for hour, parts in by_hour(context, partial(monitoring.stages(monitor).join, as_of=as_of)):
         rows, labelled = (sum(getattr(part, name) for part in parts.values()) for name in ("rows", "labelled"))
         known = {"labelled_share": rounded(labelled / rows)} if rows else {}
         add(context, context.asset_key, hour, known | {"rows": rows, "labelled_rows": labelled})
@@ -191,23 +199,23 @@ def join_outcomes(context: dg.AssetExecutionContext, monitoring: Monitoring, mon
 
 def report_drift(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Measure drift of each hour's windows."""
-    measured = monitoring.stages(monitor).measure_drift(hours_of(context))
-    largest = {hour: _largest_psi(signals) for hour, signals in measured.items()}
-    for hour, signals in measured.items():
+    largest: dict[datetime, dict[str, float]] = {}
+    last: list[Signal] = []
+    for hour, signals in by_hour(context, monitoring.stages(monitor).measure_drift):
+        largest[hour], last = _largest_psi(signals), signals
         worst = distance_table([signal for signal in signals if _is_psi(signal)])
         facts = {"top_drifting_features": worst, "signals": len(signals)}
         add(context, context.asset_key, hour, facts | largest[hour])
     for window in monitor.windows:
         name = f"largest_psi_{window}"
         draw(context, context.asset_key, f"{name}_by_hour", {hour: each.get(name) for hour, each in largest.items()})
-    last = measured[max(measured)]
     known = [signal for signal in last if _is_psi(signal)]
     columns = len({signal.column for signal in known})
     said = f"nothing is known: {', '.join(sorted({str(signal.absence) for signal in last if signal.absence}))}"
     if known:
         furthest = max(known, key=lambda signal: signal.value or 0.0)
         said = f"{columns} columns compared; furthest: {furthest.column}, PSI {furthest.value:.2g} in {furthest.window}"
-    at = partition_key(max(measured))
+    at = partition_key(max(largest))
     return checked("drift_is_known", said, passed=bool(known), hour=at, known=len(known), columns=columns)
 
 
@@ -215,12 +223,12 @@ def report_performance(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> dg.MaterializeResult:
     """Measure performance of each hour's windows."""
-    measured = monitoring.stages(monitor).measure_performance(hours_of(context))
-    first, end = min(measured), max(measured) + HOUR
-    first_seen = monitoring.hourly.read_signals("first_seen", monitor.registry_name, first, end)
-    longest = monitor.windows[-1]
-    for hour, signals in measured.items():
+    longest, last = monitor.windows[-1], hours_of(context)[-1]
+    coverage, needed = None, monitor.performance.min_coverage
+    for hour, signals in by_hour(context, monitoring.stages(monitor).measure_performance):
+        first_seen = monitoring.hourly.read_signals("first_seen", monitor.registry_name, hour, hour + HOUR)
         revised = revised_table(first_seen.get(hour, []), signals)
+        coverage = _coverage(signals, longest)
         values = {
             f"{signal.metric.removeprefix('performance.')}_{longest}": rounded(signal.value)
             for signal in signals
@@ -231,22 +239,20 @@ def report_performance(
         }
         changed = {"changed_by_late_labels": revised} if revised else {}
         add(context, context.asset_key, hour, values | changed | {"signals": len(signals)})
-    coverage, needed = _coverage(measured[max(measured)], longest), monitor.performance.min_coverage
     said = f"no prediction in the last {longest}"
     if coverage is not None:
         said = f"{coverage:.1%} of the predictions of the last {longest} have labels, {needed:.0%} are needed"
-    passed, at = coverage is not None and coverage >= needed, partition_key(max(measured))
-    return checked("labels_arrive", said, passed=passed, hour=at, coverage=coverage or 0.0)
+    passed = coverage is not None and coverage >= needed
+    return checked("labels_arrive", said, passed=passed, hour=partition_key(last), coverage=coverage or 0.0)
 
 
 def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Measure the quality of each hour's rows and columns."""
-    measured = monitoring.stages(monitor).measure_quality(hours_of(context))
-    for hour, signals in measured.items():
-        changed = [signal.reason for signal in signals if _changed(signal)]
+    last: list[Signal] = []
+    for hour, signals in by_hour(context, monitoring.stages(monitor).measure_quality):
+        last, changed = signals, [signal.reason for signal in signals if _changed(signal)]
         facts: dict[str, Any] = {"signals": len(signals), "changed_features": len(changed)}
         add(context, context.asset_key, hour, facts | _hourly_values(signals, ("quality.", "schema.")))
-    last = measured[max(measured)]
     changed = list(dict.fromkeys(signal.reason for signal in last if _changed(signal)))
     known = [signal for signal in last if signal.metric.startswith("skew.") and signal.value is not None]
     said = "; ".join(changed[:5]) or (f"{len(known)} comparisons with training" if known else "nothing to compare yet")
@@ -255,7 +261,7 @@ def report_quality(context: dg.AssetExecutionContext, monitoring: Monitoring, mo
         said,
         passed=bool(known) and not changed,
         severity=dg.AssetCheckSeverity.ERROR if changed else dg.AssetCheckSeverity.WARN,
-        hour=partition_key(max(measured)),
+        hour=partition_key(hours_of(context)[-1]),
         known=len(known),
         changed=len(changed),
     )
@@ -281,8 +287,7 @@ def report_operations(
     context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor
 ) -> dg.MaterializeResult:
     """Measure how each hour's requests were served."""
-    measured = monitoring.stages(monitor).measure_operations(hours_of(context))
-    for hour, signals in measured.items():
+    for hour, signals in by_hour(context, monitoring.stages(monitor).measure_operations):
         facts = _hourly_values(signals, ("operations.", "freshness."))
         add(context, context.asset_key, hour, facts | {"signals": len(signals)})
     return dg.MaterializeResult()
@@ -291,25 +296,30 @@ def report_operations(
 def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monitor: Monitor) -> dg.MaterializeResult:
     """Judge each hour and evaluate its rules."""
     stages = monitoring.stages(monitor)
-    judged = stages.judge(hours_of(context))
-    diagnosed = stages.diagnose(hours_of(context), {hour: verdicts for hour, (verdicts, _) in judged.items()})
-    for hour, (verdicts, rules) in judged.items():
+
+    def judge(hours: list[datetime]) -> dict[datetime, tuple[list[Verdict], list[RuleOutcome], list[DriftDiagnosis]]]:
+        judged = stages.judge(hours)
+        diagnosed = stages.diagnose(hours, {hour: verdicts for hour, (verdicts, _) in judged.items()})
+        return {hour: (*found, diagnosed[hour]) for hour, found in judged.items()}
+
+    newest = hours_of(context)[-1]
+    verdicts, rules = list[Verdict](), list[RuleOutcome]()
+    for hour, (verdicts, rules, diagnosed) in by_hour(context, judge):
         counts = {level.value: sum(verdict.level is level for verdict in verdicts) for level in Level}
         counts["rules_firing"] = sum(outcome.state is RuleState.FIRING for outcome in rules)
         tables = {
             "rules": rule_table(rules),
             "what_stands_out": verdict_table(verdicts),
-            "kind_of_drift": diagnosis_table(diagnosed[hour]),
+            "kind_of_drift": diagnosis_table(diagnosed),
         }
         add(context, context.asset_key, hour, tables | counts)
-    verdicts, rules = judged[max(judged)]
-    last: dict[str, Any] = {"hour": partition_key(max(judged))}
+    last: dict[str, Any] = {"hour": partition_key(newest)}
     firing = [outcome for outcome in rules if outcome.state is RuleState.FIRING]
     # That requests were answered in time, or that nobody sent any, says nothing of the model.
     of_model = [verdict for verdict in with_threshold(verdicts) if verdict.signal.metric.startswith(OF_MODEL)]
     known = [verdict for verdict in of_model if verdict.level is not Level.UNKNOWN]
     fires = f"fires: {', '.join(outcome.rule for outcome in firing)}; " if firing else ""
-    day = monitoring.hourly.read_rules(monitor.registry_name, max(judged) - 23 * HOUR, max(judged) + HOUR)
+    day = monitoring.hourly.read_rules(monitor.registry_name, newest - 23 * HOUR, newest + HOUR)
     blind = never_known(outcome for entries in day.values() for outcome in entries)
     beat_for_hours(monitoring, monitor, hours_of(context), context.log)
     quiet = f"none of {len(rules)} rules fires" if rules else "there are no rules"
@@ -336,6 +346,14 @@ def judge_hours(context: dg.AssetExecutionContext, monitoring: Monitoring, monit
             ),
         ],
     )
+
+
+def by_hour(
+    context: dg.AssetExecutionContext, work: Callable[[list[datetime]], Mapping[datetime, Found]]
+) -> Iterator[tuple[datetime, Found]]:
+    """Yield what some work on the hours of a run found of each of them, oldest first, and hold little of it."""
+    for hours in portions(hours_of(context)):
+        yield from sorted(work(hours).items(), key=lambda each: each[0])
 
 
 def add(context: dg.AssetExecutionContext, key: dg.AssetKey, hour: datetime, facts: Mapping[str, Any]) -> None:

@@ -4,8 +4,9 @@ Add arithmetic between partitions and hours here. Keep other time zones out: a l
 that exists twice, or never.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 import dagster as dg
 
@@ -15,6 +16,9 @@ DAY = timedelta(days=1)
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+
+PORTION_DAYS = 14
+"""Days that a run works on at once: 41 columns and three windows take a gigabyte, a whole year would take twenty."""
 
 
 def hourly_partitions(start: datetime, end: datetime | None) -> dg.HourlyPartitionsDefinition:
@@ -66,6 +70,12 @@ def hours_of(context: dg.AssetExecutionContext) -> list[datetime]:
     window = context.partition_time_window
     start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
     return [start + step * HOUR for step in range(round((end - start) / HOUR))]
+
+
+def portions(hours: Sequence[datetime]) -> Iterator[list[datetime]]:
+    """Yield hours two weeks of UTC days at a time: what a run holds in memory must not grow with its range."""
+    for _, portion in groupby(hours, key=lambda hour: hour.date().toordinal() // PORTION_DAYS):
+        yield list(portion)
 
 
 def ranges(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:

@@ -16,7 +16,6 @@ from monitoring_pipeline.describe.engines.sql import SqlEngine
 from monitoring_pipeline.describe.engines.sql_intake import intake_in_place, suspicious, with_ids
 from monitoring_pipeline.describe.engines.sql_tables import LoggedTable, Run
 from monitoring_pipeline.describe.freshness import LoggedSource, Reading
-from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.stores.sql_log import SqlPredictionLog
 from monitoring_pipeline.workflow.stages import Stages, days
 
@@ -29,9 +28,8 @@ class StagesInPlace(Stages):
 
     def describe(
         self, hours: Sequence[datetime], *, readings: Mapping[datetime, Mapping[str, Reading]] | None = None
-    ) -> dict[datetime, list[Profile]]:
+    ) -> None:
         """Sample and describe the predictions of each hour, and how they were served, as `Stages.describe` does."""
-        described: dict[datetime, list[Profile]] = {}
         for day in days(hours):  # each in a transaction of its own: none is open for as long as a year takes
             with self.served.in_place() as (run, table):
                 found = SqlEngine(run).profile_hours(table, self.monitor.columns, day, self._references)
@@ -40,8 +38,6 @@ class StagesInPlace(Stages):
                     self.hourly.write_profiles(self.model, hour, profiles)
                     self.hourly.remove("unread", self.model, hour)
                     self._try_again(hour, {profile.version for profile in profiles})
-            described |= found
-        return described
 
     def _read_hour(self, run: Run, table: LoggedTable, hour: datetime, readings: Mapping[str, Reading] | None) -> None:
         """Write what takes rows of an hour: its sample, its intake with the bad values, and how it was served."""

@@ -31,7 +31,6 @@ from monitoring_pipeline.describe.label_arrivals import LabelArrivals
 from monitoring_pipeline.describe.objectives import ObjectiveCounts
 from monitoring_pipeline.describe.operations import OperationsProfile
 from monitoring_pipeline.describe.outcomes import OutcomeProfile
-from monitoring_pipeline.describe.profiles import Profile
 from monitoring_pipeline.describe.references import Reference
 from monitoring_pipeline.errors import ReferenceError, RegistryUnreachableError
 from monitoring_pipeline.evaluate.lifecycle import lifecycle_signals
@@ -103,13 +102,12 @@ class Stages:
 
     def describe(
         self, hours: Sequence[datetime], *, readings: Mapping[datetime, Mapping[str, Reading]] | None = None
-    ) -> dict[datetime, list[Profile]]:
+    ) -> None:
         """Sample and describe the predictions of each hour, and how they were served.
 
         `readings` say how old the tables and feature views were that features come from, in the hours they were looked
         at; an hour that is described again keeps what was read then.
         """
-        described: dict[datetime, list[Profile]] = {}
         references: dict[str, Reference] = {}
         plan, columns = self.monitor.intake_plan(), self.monitor.columns
         # Hour by hour as logged: beside another hour a column may come in another type.
@@ -123,11 +121,10 @@ class Stages:
             self.hourly.write("samples", self.model, hour, self._sample(rows) if rows.num_rows else pa.table({}))
             self._describe_serving(rows, hour, (readings or {}).get(hour))
             references |= self._references(self._versions(rows) - references.keys())
-            described[hour] = profile_hours(rows, references, [hour], columns)[hour]
-            self.hourly.write_profiles(self.model, hour, described[hour])
+            described = profile_hours(rows, references, [hour], columns)[hour]
+            self.hourly.write_profiles(self.model, hour, described)
             self.hourly.remove("unread", self.model, hour)
             self._try_again(hour, self._versions(rows))
-        return described
 
     def _try_again(self, hour: datetime, versions: set[str]) -> None:
         """Have an hour computed anew once the references of these versions can be read, where one could not be."""

@@ -463,10 +463,9 @@ def test_the_stages_write_what_they_write_of_rows_that_are_read(case: str, serve
     known: Any = TheReference()
     Stages(MONITOR, logs.predictions, logs.labels, stores[0], known).describe(hours)
     there = StagesInPlace(MONITOR, logs.predictions, logs.labels, stores[1], known, served=logs.predictions)
-    described = there.describe(hours)
+    there.describe(hours)
     read, counted = (each.read_profiles(MODEL, hours[0], hours[-1] + HOUR) for each in stores)
     assert_same(read, counted)
-    assert_same(read, described)
     for kind in ("samples", "quarantine", "operations", "freshness", "intake"):
         one, other = (each.read(kind, MODEL, hours[0], hours[-1] + HOUR) for each in stores)
         assert one.keys() == other.keys()

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from monitoring_pipeline.evaluate.signals import Absence
+from monitoring_pipeline.workflow import partitions
 from monitoring_pipeline_tests.deployments import HOURLY_FILES, Deployment, customers
 from monitoring_pipeline_tests.traffic import hour
 
@@ -15,16 +16,19 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {found.check_name: found for found in result.get_asset_check_evaluations()}
 
 
-def test_a_range_in_one_run_and_hour_by_hour_give_the_same_files_to_the_bit(deployment: Deployment) -> None:
-    deployment.serve(0, 1)
-    deployment.serve(3, 4, shift=8.0, rows=90)
-    deployment.set_clock(hour(6))
-    assert deployment.process(0, 4).success
+def test_a_range_in_one_run_and_hour_by_hour_give_the_same_files_to_the_bit(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "PORTION_DAYS", 1)  # the range has two portions
+    deployment.serve(22, 23)
+    deployment.serve(25, 26, shift=8.0, rows=90)
+    deployment.set_clock(hour(28))
+    assert deployment.process(22, 26).success
     together = deployment.files()
     assert len(together) == len(HOURLY_FILES) * 5
     for kind in HOURLY_FILES:
         shutil.rmtree(deployment.monitoring.data / kind)
-    for number in range(5):
+    for number in range(22, 27):
         assert deployment.process(number, number).success
     assert deployment.files() == together
 

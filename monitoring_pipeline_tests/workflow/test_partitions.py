@@ -6,6 +6,7 @@ from monitoring_pipeline.workflow.partitions import (
     hour_of_key,
     hourly_partitions,
     partition_key,
+    portions,
     range_tags,
     ranges,
 )
@@ -18,6 +19,14 @@ def test_unbroken_hours_are_one_stretch_whatever_their_order() -> None:
 
 def test_a_gap_ends_a_stretch() -> None:
     assert ranges(map(hour, [0, 1, 3, 7, 8])) == [(hour(0), hour(1)), (hour(3), hour(3)), (hour(7), hour(8))]
+
+
+def test_a_year_is_worked_on_in_portions_of_whole_days() -> None:
+    year = [hour(number) for number in range(5, 24 * 365)]
+    parts = list(portions(year))
+    assert [at for part in parts for at in part] == year
+    assert max(map(len, parts)) == 14 * 24
+    assert all(part[0].hour == 0 for part in parts[1:])
 
 
 def test_no_hours_are_no_stretch() -> None:
