@@ -134,6 +134,8 @@ def test_jobs_execute_in_one_process_and_are_marked_with_their_model(defs: dg.De
     for job in jobs:
         assert job.executor_def is dg.in_process_executor, job.name
         assert job.tags.get("monitoring/model", "none") == job.name.partition("__")[0] or "__" not in job.name
+    by_hand = defs.resolve_implicit_global_asset_job_def()  # what is materialised in the UI
+    assert by_hand.executor_def is dg.in_process_executor
 
 
 def test_a_job_is_looked_for_among_the_assets_of_its_own_model(defs: dg.Definitions) -> None:
