@@ -7,6 +7,7 @@ Add here how something that is stored becomes a part of the page. Keep measuring
 belongs in publish.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -304,7 +305,15 @@ def _because(grave: Sequence[Incident], newest: Sequence[Verdict]) -> str:
     if not grave:
         return ""
     more = f" ({len(grave) - 1} more open incident{'s' if len(grave) > 2 else ''})" if len(grave) > 1 else ""
-    return shorten(_evidence(grave[0], newest), LONGEST_REASON, placeholder=" …") + more
+    return in_a_line(_evidence(grave[0], newest)) + more
+
+
+def in_a_line(reason: str) -> str:
+    """Return as many clauses of a reason as fit into a line, or as many words of its first one."""
+    if len(reason) <= LONGEST_REASON:
+        return reason
+    clauses = re.match(rf".{{30,{LONGEST_REASON}}}(?=[,;] )", reason)
+    return clauses[0] if clauses else shorten(reason, LONGEST_REASON, placeholder=" …")
 
 
 def _evidence(incident: Incident, newest: Sequence[Verdict]) -> str:

@@ -13,7 +13,7 @@ from monitoring_pipeline.judge.verdicts import Level
 from monitoring_pipeline.publish.health_page import HealthPage
 from monitoring_pipeline.stores.decision_store import EpisodeStatus, asked_by_hand
 from monitoring_pipeline.workflow.alerting import apply_rule_outcomes
-from monitoring_pipeline.workflow.health_page import health_page, write_health
+from monitoring_pipeline.workflow.health_page import LONGEST_REASON, health_page, in_a_line, write_health
 from monitoring_pipeline_tests.deployments import MODEL, ROWS, TRAINED_UNTIL, VERSION, Deployment, deploying
 from monitoring_pipeline_tests.traffic import hour
 
@@ -64,6 +64,15 @@ def test_the_sentence_names_the_worst_of_the_open_incident(deployment: Deploymen
     assert (trouble.began, trouble.rules, trouble.number) == (incident.first_hour, (RULE,), 1)
     assert f"{MODEL} is degraded since" in page.sentence
     assert f"because drift PSI of usage over 4h rose to {worst['value']:.3g}, limit" in page.sentence
+
+
+def test_of_a_long_reason_the_first_clauses_are_said_and_of_a_long_clause_the_first_words() -> None:
+    given_up = "retraining is wanted and was given up: 3 challengers in a row were not promoted"
+    assert in_a_line(f"{given_up}, the last one because roc_auc gains -0.0370; the margin is +0.0050") == given_up
+    assert in_a_line(given_up) == given_up
+    words = in_a_line("no, " + "word " * 40)
+    assert words.endswith("word …")
+    assert len(words) <= LONGEST_REASON
 
 
 def test_every_number_is_one_that_is_stored(deployment: Deployment) -> None:
