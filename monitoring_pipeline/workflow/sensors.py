@@ -34,6 +34,9 @@ CATCH_UP_HOURS = 31 * 24
 GRACE = timedelta(minutes=15)
 """How long an hour that is over is left to the schedule before it counts as missed."""
 
+WRITTEN_LAST = ("verdicts", "diagnoses")
+"""Where an hour has these it has all there is of one: a run that fails, as when a disk is full, ends before."""
+
 LATE_PREDICTIONS = timedelta(days=7)
 """How long it is watched whether an hour gets more predictions: a service that was killed may have kept some."""
 
@@ -112,7 +115,7 @@ def hours_to_process(monitoring: Monitoring, monitor: Monitor, now: datetime, *,
     last = last_complete_hour(now - GRACE)
     if monitor.end is not None:
         last = min(last, monitor.end - HOUR)
-    done = set(monitoring.hourly.hours("verdicts", monitor.registry_name))
+    done = set.intersection(*(set(monitoring.hourly.hours(kind, monitor.registry_name)) for kind in WRITTEN_LAST))
     if again:
         late = logged_late(monitoring, monitor, {hour for hour in done if hour > now - LATE_PREDICTIONS})
         done -= readable_again(monitoring, monitor) | late

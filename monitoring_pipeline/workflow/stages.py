@@ -253,12 +253,13 @@ class Stages:
             history[hour] = judge_signals(found, references, policy)
         for hour, verdicts in self._judge_objectives(hours, history).items():
             history[hour] += verdicts
-        self.hourly.write_verdicts(self.model, {hour: history[hour] for hour in hours})
         asked = {hour: [each for each in found if each.signal.metric in metrics] for hour, found in history.items()}
         outcomes: dict[datetime, list[RuleOutcome]] = {hour: [] for hour in hours}
         for outcome in evaluate_rules(rules, self.served_verdicts(asked), hours, model=self.model):
             outcomes[outcome.hour].append(outcome)
         self.hourly.write_rules(self.model, outcomes)
+        # The last: an hour with verdicts, and then a diagnosis, is one that has been processed.
+        self.hourly.write_verdicts(self.model, {hour: history[hour] for hour in hours})
         return {hour: (history[hour], outcomes[hour]) for hour in hours}
 
     def _judge_objectives(
