@@ -75,6 +75,20 @@ def test_only_the_hours_missing_in_between_are_requested(deployment: Deployment)
     assert requested_hours(deployment.tick(MISSED)) == [(key(1), key(2)), (key(4), key(4))]
 
 
+@pytest.mark.parametrize("kind", ["verdicts", "rules", "diagnoses"])
+def test_an_hour_of_which_something_could_not_be_written_is_asked_for_again(deployment: Deployment, kind: str) -> None:
+    deployment.serve(0, 0)
+    deployment.set_clock(hour(1) + GRACE)
+    in_the_way = deployment.monitoring.data / kind / f"model={MODEL}" / "2026-11-20T00Z.parquet"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(OSError, match="2026-11-20T00Z"):
+        deployment.compute(0, 0)
+    in_the_way.rmdir()
+    assert requested_hours(deployment.tick(MISSED)) == [(key(0), key(0))]
+    deployment.compute(0, 0)
+    assert deployment.tick(MISSED).run_requests == []
+
+
 def test_a_long_absence_is_made_good_in_bounded_runs(deployment: Deployment) -> None:
     deployment.set_clock(START + timedelta(days=400))
     (first, last), *others = requested_hours(deployment.tick(MISSED))
