@@ -3,7 +3,7 @@
     nice python benchmarks/year.py [--hours 8760] [--write]
 
 Two weeks of 41 columns are described once, and their files stand for a year. Then drift and performance are measured,
-judged and diagnosed again, a month at a time as a backfill does it, and at last judged alone under other thresholds.
+judged and diagnosed again, a month at a time, and at last judged and diagnosed once more under other thresholds.
 What Dagster writes of as many hours is measured apart: on SQLite as a clone has it, and on PostgreSQL.
 """
 

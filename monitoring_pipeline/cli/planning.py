@@ -4,16 +4,12 @@ Add an option here when the plan behind it takes one. Keep formulas out: they be
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from monitoring_pipeline.cli.base import Answer, Format, answer, command, print_json, print_table
 from monitoring_pipeline.errors import Problem, SettingsError
-
-if TYPE_CHECKING:
-    pass
-
 
 Shape = Literal["obrien_fleming", "pocock", "always_valid", "fixed"]
 """The boundaries of `stats.spending`, which takes a second to load: nobody waits for that to be shown the help."""

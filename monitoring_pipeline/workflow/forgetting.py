@@ -125,7 +125,7 @@ def _in_spool(folder: Path, subject: Subject, *, dry: bool) -> Iterator[Forgotte
         refused += int(about.sum())
         if about.any() and not dry:
             kept = [names, *(row for row, theirs in zip(rows, about, strict=True) if not theirs)]
-            publish(path, b"".join(json.dumps(line).encode() + b"\n" for line in kept))
+            publish(path, b"".join(json.dumps(line).encode() + b"\n" for line in kept), lasting=True)
     if refused:
         yield Forgotten("rows no log took", refused)
     if waiting:
